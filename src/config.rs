@@ -1,0 +1,145 @@
+//! Configuration: the documented file, overridden by a file and the environment, checked as a whole.
+
+use serde::Deserialize;
+
+/// The compiled-in defaults: the documented file itself.
+pub const DEFAULTS: &str = include_str!("../config.toml");
+
+/// Everything that can be set. `config.toml` says what each key means.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub server: Server,
+    pub storage: Storage,
+    pub actors: Actors,
+    pub effects: Effects,
+    pub pools: Pools,
+    pub mail: Mail,
+    pub payments: Payments,
+    pub auth: Auth,
+    pub log: Log,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    pub listen: std::net::SocketAddr,
+    /// Without a trailing slash once the server listens.
+    pub public_url: String,
+    pub request_timeout_s: u64,
+    pub drain_timeout_s: u64,
+    pub allowed_origins: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Storage {
+    pub data_dir: std::path::PathBuf,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actors {
+    pub idle_after_s: u64,
+    pub max_live_invoices: usize,
+    pub max_waiting_per_invoice: usize,
+    pub max_waiting: usize,
+    pub sweep_interval_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Effects {
+    pub first_delay_ms: u64,
+    pub max_delay_ms: u64,
+    pub max_attempts: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pools {
+    pub pdf_workers: usize,
+    pub pdf_queue: usize,
+    pub media_workers: usize,
+    pub media_queue: usize,
+    pub mail_workers: usize,
+    pub mail_queue: usize,
+    pub payment_workers: usize,
+    pub payment_queue: usize,
+    pub auth_workers: usize,
+    pub auth_queue: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mail {
+    pub from: String,
+    pub from_name: String,
+    pub per_domain_per_minute: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Payments {
+    pub provider: PaymentProvider,
+    pub timeout_ms: u64,
+    pub webhook_secret: Secret,
+    pub webhook_tolerance_s: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PaymentProvider {
+    Sandbox,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auth {
+    pub access_token_ttl_s: u64,
+    pub refresh_token_ttl_s: u64,
+    pub signing_key_rotation_s: u64,
+    pub cache_ttl_s: u64,
+    pub cache_entries: u64,
+    pub max_failed_logins: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    Auto,
+    Human,
+    Json,
+}
+
+/// A secret: never printed.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(value: String) -> Self {
+        Self(value)
+    }
+
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "\"\"" } else { "\"***\"" })
+    }
+}

@@ -1,0 +1,174 @@
+//! Side effects as data: what is to be done outside, and how far it has come.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::super::ids::EffectId;
+use super::super::money::Money;
+use super::command::SendOrder;
+use super::{DocumentFormat, Invoice};
+
+/// What an effect does, with what it needs to know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EffectKind {
+    /// Allocate the number from its series (done by the invoice's actor itself).
+    Number,
+    /// Render the document and put it into the media store.
+    Document { format: DocumentFormat },
+    /// Create the provider's page on which the customer pays.
+    PaymentLink { amount: Money },
+    /// Take the provider's page down.
+    ExpirePaymentLink { link: String },
+    /// Charge a payment method.
+    Charge { payment_method: String, amount: Money },
+    /// Send the invoice by mail.
+    Mail { order: SendOrder },
+    /// Tell an uploader that the file is ready.
+    UploadNotice { to: String },
+}
+
+/// An effect's kind alone: part of its id, a metric's label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EffectKindName {
+    Number,
+    Document,
+    PaymentLink,
+    ExpirePaymentLink,
+    Charge,
+    Mail,
+    UploadNotice,
+}
+
+impl EffectKindName {
+    pub const ALL: [Self; 7] = [
+        Self::Number,
+        Self::Document,
+        Self::PaymentLink,
+        Self::ExpirePaymentLink,
+        Self::Charge,
+        Self::Mail,
+        Self::UploadNotice,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Document => "document",
+            Self::PaymentLink => "payment_link",
+            Self::ExpirePaymentLink => "expire_payment_link",
+            Self::Charge => "charge",
+            Self::Mail => "mail",
+            Self::UploadNotice => "upload_notice",
+        }
+    }
+}
+
+impl fmt::Display for EffectKindName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for EffectKindName {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or(())
+    }
+}
+
+impl EffectKind {
+    pub const fn name(&self) -> EffectKindName {
+        match self {
+            Self::Number => EffectKindName::Number,
+            Self::Document { .. } => EffectKindName::Document,
+            Self::PaymentLink { .. } => EffectKindName::PaymentLink,
+            Self::ExpirePaymentLink { .. } => EffectKindName::ExpirePaymentLink,
+            Self::Charge { .. } => EffectKindName::Charge,
+            Self::Mail { .. } => EffectKindName::Mail,
+            Self::UploadNotice { .. } => EffectKindName::UploadNotice,
+        }
+    }
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectError {
+    /// A stable code, such as `provider_unavailable`.
+    pub code: String,
+    /// A sentence for the operator; shows no secret.
+    pub detail: String,
+    /// Trying again can't help.
+    pub permanent: bool,
+    /// The outside may have done it all the same (a reply was lost).
+    pub outcome_unknown: bool,
+}
+
+/// An effect that is not done yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingEffect {
+    pub id: EffectId,
+    #[serde(flatten)]
+    pub kind: EffectKind,
+    pub requested_at: Timestamp,
+    /// Attempts that have failed.
+    pub attempts: u32,
+    /// Not before this; `requested_at` for the first attempt.
+    pub next_attempt_at: Timestamp,
+    /// An attempt was persisted before it began (mail), so after a crash it may have been done.
+    #[serde(default)]
+    pub claimed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<EffectError>,
+    /// Given up until an operator's retry.
+    #[serde(default)]
+    pub parked: bool,
+}
+
+impl PendingEffect {
+    pub(super) fn blocks_another_charge(&self) -> bool {
+        let is_charge = matches!(self.kind, EffectKind::Charge { .. });
+        let unknown = self.last_error.as_ref().is_some_and(|error| error.outcome_unknown);
+        is_charge && (!self.parked || unknown)
+    }
+
+    /// Whether what this effect builds on is there: a mail waits for its document and link.
+    pub fn is_ready(&self, invoice: &Invoice) -> bool {
+        if self.parked {
+            return false;
+        }
+        let waits_for: &[EffectKindName] = match self.kind {
+            EffectKind::Mail { .. } => &[EffectKindName::Document, EffectKindName::PaymentLink],
+            EffectKind::UploadNotice { .. } => &[EffectKindName::Document],
+            _ => &[],
+        };
+        !invoice.effects.iter().any(|other| {
+            other.id.sequence < self.id.sequence && waits_for.contains(&other.kind.name())
+        })
+    }
+}
+
+impl Invoice {
+    /// The effects an actor should have under way at `now`.
+    pub fn due_effects(&self, now: Timestamp) -> impl Iterator<Item = &PendingEffect> {
+        self.effects
+            .iter()
+            .filter(move |effect| effect.next_attempt_at <= now && effect.is_ready(self))
+    }
+
+    /// When the invoice wants to be woken: the earliest effect, scheduled send or due date.
+    pub fn wake_at(&self) -> Option<Timestamp> {
+        let effects = self
+            .effects
+            .iter()
+            .filter(|effect| effect.is_ready(self))
+            .map(|effect| effect.next_attempt_at);
+        let send = self.delivery.scheduled.as_ref().map(|scheduled| scheduled.at);
+        effects.chain(send).chain(self.becomes_overdue_at()).min()
+    }
+}

@@ -1,0 +1,67 @@
+//! Facts of an invoice's history, in the past tense. Replaying them gives the invoice.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::super::ids::{EffectId, InvoiceId, OrganizationId};
+use super::super::money::Money;
+use super::super::party::Issuer;
+use super::command::{AllocatedNumber, Initiator, SendOrder};
+use super::effect::EffectError;
+use super::{Content, Payment, PaymentLink, RememberedRequest, Source, StoredDocument};
+
+/// One fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Entry {
+    Created {
+        id: InvoiceId,
+        organization: OrganizationId,
+        source: Source,
+        content: Box<Content>,
+        page_secret: String,
+    },
+    Edited { content: Box<Content> },
+    Deleted,
+    /// The intent to finalize: a number is being allocated.
+    FinalizeRequested { issuer: Box<Issuer>, then_send: Option<SendOrder> },
+    /// The content is fixed and has a number.
+    Finalized { allocated: AllocatedNumber, due_on: jiff::civil::Date },
+    SendScheduled { at: Timestamp, order: SendOrder },
+    SendRequested { order: SendOrder },
+    /// An upload's owner is to be told that the document is ready.
+    NoticeRequested { to: String },
+    EffectClaimed { effect: EffectId },
+    DocumentStored { effect: EffectId, stored: StoredDocument },
+    PaymentLinkCreated { effect: EffectId, link: PaymentLink },
+    PaymentLinkExpired { effect: EffectId },
+    MailSent { effect: EffectId, message_id: String },
+    NoticeSent { effect: EffectId, message_id: String },
+    ChargeRequested { payment_method: String, amount: Money },
+    ChargeFailed { effect: EffectId, code: String, detail: String },
+    /// Money came in; `effect` is the charge that brought it.
+    PaymentReceived { effect: Option<EffectId>, payment: Payment },
+    Paid,
+    BecameOverdue,
+    Voided { reason: Option<String> },
+    MarkedUncollectible { reason: Option<String> },
+    Viewed,
+    PageSecretRotated { page_secret: String },
+    EffectFailed { effect: EffectId, error: EffectError, retry_at: Timestamp },
+    EffectParked { effect: EffectId, error: EffectError },
+    EffectsRetried { effects: Vec<EffectId> },
+}
+
+/// An entry as it stands in the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// 1 for the first entry; also the id in the event stream.
+    pub version: u64,
+    pub at: Timestamp,
+    pub by: Initiator,
+    pub request_id: String,
+    pub entry: Entry,
+    /// Set on the last entry of a keyed request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<RememberedRequest>,
+}

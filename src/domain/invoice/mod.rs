@@ -1,0 +1,442 @@
+//! The invoice: an aggregate that `decide` judges commands against and `evolve` moves forward.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::ids::{CustomerId, EffectId, InvoiceId, OrganizationId};
+use super::money::{Currency, Money};
+use super::party::{Issuer, Locale, MailTexts, Metadata, PageSize, Party, Rounding};
+use super::tax::Tax;
+use super::totals::Totals;
+
+pub mod command;
+pub mod decide;
+pub mod effect;
+pub mod entry;
+pub mod event;
+pub mod evolve;
+pub mod validate;
+
+use command::SendOrder;
+use effect::PendingEffect;
+
+/// A percentage of, or an amount off, what it applies to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AllowanceValue {
+    /// In percent: 10 means 10 %.
+    Percent(Decimal),
+    /// In major units of the invoice's currency.
+    Amount(Decimal),
+}
+
+/// A discount (EN 16931 allowance) or charge, of a line or of the whole document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowance {
+    pub value: AllowanceValue,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// One invoice line (EN 16931 BG-25) as the caller wrote it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    pub description: String,
+    /// The caller's product, article number or SKU.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product: Option<String>,
+    pub quantity: Decimal,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// In major units; may have more decimals than the currency.
+    pub unit_price: Decimal,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discount: Option<Allowance>,
+    pub tax: Tax,
+}
+
+/// What an invoice says, apart from number and dates. A draft's content can be edited; finalizing
+/// freezes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// The seller. Refreshed from the organization when the invoice is finalized.
+    pub issuer: Issuer,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<CustomerId>,
+    pub bill_to: Party,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ship_to: Option<Party>,
+    pub currency: Currency,
+    pub prices_include_tax: bool,
+    pub rounding: Rounding,
+    pub locale: Locale,
+    pub page_size: PageSize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purchase_order: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memo: Option<String>,
+    /// The sentence on payment terms under the totals.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payment_terms: Option<String>,
+    pub due_in_days: u16,
+    pub lines: Vec<Line>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub discounts: Vec<Allowance>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub charges: Vec<Allowance>,
+    #[serde(default, skip_serializing_if = "Metadata::is_empty")]
+    pub metadata: Metadata,
+    #[serde(default)]
+    pub mail_texts: MailTexts,
+}
+
+/// How the invoice came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    Api,
+    /// An uploaded file with a number of its own; `format` is the document it is turned into.
+    Upload { format: DocumentFormat },
+}
+
+/// The formats a document can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DocumentFormat {
+    Pdf,
+    Xlsx,
+    Csv,
+    Json,
+}
+
+/// What an invoice has from the moment it is issued.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Issued {
+    pub number: String,
+    pub issued_on: Date,
+    pub due_on: Date,
+    pub finalized_at: Timestamp,
+    /// Whether the due date passed while money was due.
+    pub overdue: bool,
+}
+
+/// Where the invoice stands. Each state carries what only it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub enum State {
+    Draft,
+    /// A number is being allocated; survives a crash and resumes with the same number.
+    Finalizing {
+        requested_at: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        then_send: Option<SendOrder>,
+    },
+    Open { issued: Issued },
+    Paid { issued: Issued, paid_at: Timestamp },
+    Void { issued: Issued, voided_at: Timestamp, reason: Option<String> },
+    Uncollectible { issued: Issued, marked_at: Timestamp, reason: Option<String> },
+    /// A deleted draft: kept so that a repeated create gives the first answer.
+    Deleted { at: Timestamp },
+}
+
+/// A status without its data, as the API shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Draft,
+    Finalizing,
+    Open,
+    Paid,
+    Void,
+    Uncollectible,
+    Deleted,
+}
+
+impl Status {
+    pub const ALL: [Self; 7] = [
+        Self::Draft,
+        Self::Finalizing,
+        Self::Open,
+        Self::Paid,
+        Self::Void,
+        Self::Uncollectible,
+        Self::Deleted,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Finalizing => "finalizing",
+            Self::Open => "open",
+            Self::Paid => "paid",
+            Self::Void => "void",
+            Self::Uncollectible => "uncollectible",
+            Self::Deleted => "deleted",
+        }
+    }
+
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.name() == text)
+    }
+}
+
+/// Money that came in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payment {
+    pub amount: Money,
+    /// `bank_transfer`, `cash`, …, or `card` for the provider's.
+    pub method: String,
+    pub received_on: Date,
+    pub recorded_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// The provider and its payment's id: the same payment reported twice is recorded once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<ProviderPayment>,
+}
+
+/// A payment's identity at a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderPayment {
+    /// `sandbox`, `stripe`.
+    pub provider: String,
+    /// The provider's id of the payment.
+    pub id: String,
+}
+
+/// How much of what is due has come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentStatus {
+    Unpaid,
+    /// A charge is under way at the provider.
+    Processing,
+    PartiallyPaid,
+    Paid,
+    Overpaid,
+    Refunded,
+}
+
+/// The last charge that ended without money.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedCharge {
+    pub effect: EffectId,
+    /// The provider's code, such as `card_declined`.
+    pub code: String,
+    pub detail: String,
+    pub at: Timestamp,
+}
+
+/// The provider's page on which the customer pays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentLink {
+    pub provider: String,
+    /// The provider's id of the link.
+    pub id: String,
+    pub url: String,
+    /// False once the invoice needs no money any more.
+    pub active: bool,
+}
+
+/// Everything about money coming in.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentState {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub received: Vec<Payment>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<PaymentLink>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<FailedCharge>,
+}
+
+/// A document that was rendered and stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredDocument {
+    pub format: DocumentFormat,
+    /// The object's name in the media store.
+    pub object: String,
+    /// Lowercase hexadecimal.
+    pub sha256: String,
+    pub bytes: u64,
+    pub stored_at: Timestamp,
+}
+
+/// Where the document stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DocumentStatus {
+    #[default]
+    None,
+    Pending,
+    Ready,
+    Failed,
+}
+
+/// The stored document: the newest one; an older one stays readable while a new one is made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentState {
+    pub status: DocumentStatus,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<StoredDocument>,
+}
+
+/// Where the invoice's mail stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryStatus {
+    #[default]
+    None,
+    Pending,
+    Sent,
+    Failed,
+}
+
+/// The invoice's way to its customer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryState {
+    pub status: DeliveryStatus,
+    /// The last order, with the recipients it resolved to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<SendOrder>,
+    /// When that order was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordered_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sent_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<String>,
+    /// A send that waits for its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduled: Option<ScheduledSend>,
+}
+
+/// A send to be done by the clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduledSend {
+    pub at: Timestamp,
+    pub order: SendOrder,
+}
+
+/// A request that has been carried out, kept so that a retry gives the first outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RememberedRequest {
+    /// The caller's idempotency key, or the request id.
+    pub key: String,
+    /// Of route and body: the same key with another one is refused.
+    pub fingerprint: u64,
+    /// The invoice's version after it.
+    pub version: u64,
+    pub at: Timestamp,
+    /// Only keys the caller chose are kept for 24 hours.
+    pub keep: bool,
+}
+
+/// The invoice aggregate: what `decide` reads and the store keeps as the snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invoice {
+    pub id: InvoiceId,
+    pub organization: OrganizationId,
+    /// The number of entries in its history.
+    pub version: u64,
+    pub source: Source,
+    pub content: Content,
+    pub totals: Totals,
+    pub state: State,
+    pub payment: PaymentState,
+    pub document: DocumentState,
+    pub delivery: DeliveryState,
+    /// The secret part of the customer's page address; changing it revokes the old one.
+    pub page_secret: String,
+    pub first_viewed_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub effects: Vec<PendingEffect>,
+    /// The sequence number of the next effect.
+    pub next_effect: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<RememberedRequest>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+impl Invoice {
+    pub const fn status(&self) -> Status {
+        match self.state {
+            State::Draft => Status::Draft,
+            State::Finalizing { .. } => Status::Finalizing,
+            State::Open { .. } => Status::Open,
+            State::Paid { .. } => Status::Paid,
+            State::Void { .. } => Status::Void,
+            State::Uncollectible { .. } => Status::Uncollectible,
+            State::Deleted { .. } => Status::Deleted,
+        }
+    }
+
+    /// Number and dates, once issued.
+    pub const fn issued(&self) -> Option<&Issued> {
+        match &self.state {
+            State::Open { issued }
+            | State::Paid { issued, .. }
+            | State::Void { issued, .. }
+            | State::Uncollectible { issued, .. } => Some(issued),
+            State::Draft | State::Finalizing { .. } | State::Deleted { .. } => None,
+        }
+    }
+
+    pub const fn currency(&self) -> Currency {
+        self.content.currency
+    }
+
+    /// The sum of all payments.
+    pub fn paid(&self) -> Money {
+        let minor = self.payment.received.iter().map(|payment| payment.amount.minor).sum();
+        Money::new(minor, self.currency())
+    }
+
+    /// What is still to be paid: never negative, and nothing once void.
+    pub fn due(&self) -> Money {
+        let minor = match self.state {
+            State::Void { .. } | State::Deleted { .. } => 0,
+            _ => (self.totals.total.minor - self.paid().minor).max(0),
+        };
+        Money::new(minor, self.currency())
+    }
+
+    /// The charge that is under way or whose outcome is not known.
+    pub fn charge_in_flight(&self) -> Option<&PendingEffect> {
+        self.effects.iter().find(|effect| effect.blocks_another_charge())
+    }
+
+    pub fn payment_status(&self) -> PaymentStatus {
+        if self.charge_in_flight().is_some() {
+            return PaymentStatus::Processing;
+        }
+        let (paid, total) = (self.paid().minor, self.totals.total.minor);
+        match self.state {
+            State::Void { .. } if paid > 0 => PaymentStatus::Overpaid,
+            _ if paid > total => PaymentStatus::Overpaid,
+            State::Paid { .. } => PaymentStatus::Paid,
+            _ if paid == 0 => PaymentStatus::Unpaid,
+            _ if paid == total => PaymentStatus::Paid,
+            _ => PaymentStatus::PartiallyPaid,
+        }
+    }
+
+    pub fn is_overdue(&self) -> bool {
+        self.issued().is_some_and(|issued| issued.overdue)
+            && matches!(self.state, State::Open { .. } | State::Uncollectible { .. })
+    }
+
+    pub fn effect(&self, id: &EffectId) -> Option<&PendingEffect> {
+        self.effects.iter().find(|effect| effect.id == *id)
+    }
+
+    /// The token of the customer's page: finds the invoice by its first half and proves itself by
+    /// the second.
+    pub fn page_token(&self) -> String {
+        format!("{}{}", self.id.uuid().as_simple(), self.page_secret)
+    }
+}

@@ -1,0 +1,10 @@
+//! Faktor: an invoice platform in one binary. Every invoice is an actor with one owner.
+
+pub mod actors;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod http;
+pub mod outbound;
+pub mod render;
+pub mod store;

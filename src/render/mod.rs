@@ -1,0 +1,22 @@
+//! Documents, mails and pages as pure functions of an invoice.
+
+/// What a document needs to know beside the invoice.
+#[derive(Debug, Clone, Default)]
+pub struct RenderContext {
+    /// The public address of this installation, without a trailing slash; the customer's page is
+    /// `{public_url}/i/{token}`. `None`: no link and no QR code for it.
+    pub public_url: Option<String>,
+    /// Payments are played, not made: every page and document says SANDBOX.
+    pub sandbox: bool,
+    /// The issuer's logo as PNG.
+    pub logo_png: Option<std::sync::Arc<Vec<u8>>>,
+}
+
+/// Why a document could not be made.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RenderError {
+    #[error("the logo is not a PNG image that can be read: {reason}")]
+    BadLogo { reason: String },
+    #[error("the document could not be made: {reason}")]
+    Failed { reason: String },
+}
