@@ -13,17 +13,13 @@ pub struct Slot<M> {
 
 impl<M> Clone for Slot<M> {
     fn clone(&self) -> Self {
-        Self {
-            actor: Arc::clone(&self.actor),
-        }
+        Self { actor: Arc::clone(&self.actor) }
     }
 }
 
 impl<M> Default for Slot<M> {
     fn default() -> Self {
-        Self {
-            actor: Arc::new(ArcSwapOption::empty()),
-        }
+        Self { actor: Arc::new(ArcSwapOption::empty()) }
     }
 }
 
@@ -53,10 +49,7 @@ impl<M: Message> Slot<M> {
 
     pub fn is_running(&self) -> bool {
         self.actor.load().as_deref().is_some_and(|actor| {
-            matches!(
-                actor.get_status(),
-                ActorStatus::Starting | ActorStatus::Running
-            )
+            matches!(actor.get_status(), ActorStatus::Starting | ActorStatus::Running)
         })
     }
 }

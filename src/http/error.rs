@@ -388,6 +388,7 @@ impl From<AuthError> for ApiError {
         match error {
             AuthError::Unauthenticated { detail } => Self::unauthenticated(BEARER, detail),
             AuthError::Throttled { retry_after_s } => Self::throttled(retry_after_s),
+            AuthError::Crashed => Self::internal(error.to_string()),
             AuthError::Store(error) => error.into(),
         }
     }
