@@ -9,6 +9,7 @@ use ractor::{ActorCell, SpawnErr};
 use self::cache::{Scope, VerificationCache};
 use self::digest::sha256_hex;
 use self::password::{PasswordOutcome, PasswordTask, Passwords};
+use self::setup::SetupLink;
 use self::throttle::LoginThrottle;
 use self::tokens::TokenKeys;
 use super::pool::{Pool, PoolError, PoolSize};
@@ -17,14 +18,16 @@ use crate::config::Config;
 use crate::domain::ids::{OrganizationId, SessionId, UserId};
 use crate::domain::invoice::command::Initiator;
 use crate::domain::permission::Permissions;
-use crate::store::{IdentityStore, StoreError, Stores};
+use crate::store::{DirectoryStore, IdentityStore, StoreError, Stores};
 
+pub mod accounts;
 mod bearer;
 mod cache;
 mod digest;
 mod login;
 pub mod password;
 pub mod roles;
+mod setup;
 mod throttle;
 mod tokens;
 
@@ -97,6 +100,7 @@ pub struct AuthHandle {
 
 struct Inner {
     store: Arc<dyn IdentityStore>,
+    directory: Arc<dyn DirectoryStore>,
     clock: Clock,
     passwords: Pool<Passwords>,
     max_in_flight: u64,
@@ -105,6 +109,7 @@ struct Inner {
     cache: VerificationCache,
     access_ttl: SignedDuration,
     refresh_ttl: SignedDuration,
+    setup: SetupLink,
 }
 
 impl fmt::Debug for AuthHandle {
@@ -134,6 +139,7 @@ impl AuthHandle {
         Ok(Self {
             inner: Arc::new(Inner {
                 store: Arc::clone(&stores.identity),
+                directory: Arc::clone(&stores.directory),
                 clock,
                 max_in_flight: u64::try_from(max_in_flight).unwrap_or(u64::MAX),
                 passwords,
@@ -142,6 +148,7 @@ impl AuthHandle {
                 cache: VerificationCache::new(config.auth.cache_entries, config.auth.cache_ttl_s),
                 access_ttl,
                 refresh_ttl: seconds(config.auth.refresh_token_ttl_s),
+                setup: SetupLink::default(),
             }),
         })
     }

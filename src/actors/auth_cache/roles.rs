@@ -20,6 +20,11 @@ pub fn built_in(name: &str) -> Option<Permissions> {
     }
 }
 
+/// Whether a name stands for a role, built in or the organization's own.
+pub fn exists(name: &str, own: &[Role]) -> bool {
+    built_in(name).is_some() || own.iter().any(|role| role.name == name)
+}
+
 /// The union over the roles; a name that stands for no role gives nothing.
 pub async fn permissions_of(
     store: &dyn IdentityStore,
