@@ -46,22 +46,23 @@ impl Spool {
         let mail = mail.clone();
         let written = durable_file::blocking(move || {
             Ok(match message::build(&mail) {
-                Ok(bytes) => durable_file::write(&path, &bytes, Mode::Shared).map_err(not_writable),
+                Ok(bytes) => durable_file::write(&path, &bytes, Mode::Shared)
+                    .map_err(|error| not_writable(&error)),
                 Err(error) => Err(error),
             })
         });
-        written.await.map_err(not_writable)?
+        written.await.map_err(|error| not_writable(&error))?
     }
 
     pub(super) async fn ping(&self) -> Result<(), MailError> {
         let directory = self.directory.clone();
         durable_file::blocking(move || durable_file::check_writable(&directory))
             .await
-            .map_err(not_writable)
+            .map_err(|error| not_writable(&error))
     }
 }
 
-fn not_writable(error: io::Error) -> MailError {
+fn not_writable(error: &io::Error) -> MailError {
     MailError::Temporary {
         detail: format!("the mail spool can't be written: {error}"),
     }

@@ -60,39 +60,35 @@ pub(super) fn read(body: &[u8]) -> Result<ProviderEvent, WebhookError> {
     }
     let what = match event.kind.as_str() {
         "payment_intent.succeeded" | "checkout.session.completed" => {
-            read_payment(event.data.object, succeeded)?
+            succeeded(read_object(event.data.object)?)?
         }
-        "payment_intent.payment_failed" => read_payment(event.data.object, failed)?,
+        "payment_intent.payment_failed" => failed(read_object(event.data.object)?)?,
         _ => ProviderEventKind::Ignored,
     };
     Ok(ProviderEvent { id: event.id, what })
 }
 
-type Build = fn(Object, InvoiceId, Option<EffectId>) -> Result<ProviderEventKind, WebhookError>;
-
-fn read_payment(
-    object: serde_json::Value,
-    build: Build,
-) -> Result<ProviderEventKind, WebhookError> {
-    let object: Object = serde_json::from_value(object).map_err(|error| malformed(&error))?;
+/// The invoice and, if the payment is a charge of ours, its effect; none for foreign payments.
+fn read_metadata(object: &Object) -> Result<Option<(InvoiceId, Option<EffectId>)>, WebhookError> {
     let Some(invoice) = &object.metadata.invoice else {
-        return Ok(ProviderEventKind::Ignored);
+        return Ok(None);
     };
     let invoice = invoice.parse().map_err(|error| malformed(&error))?;
-    let effect = match &object.metadata.effect {
-        // A payment on the provider's page carries the link's effect, which is no charge of ours.
-        Some(text) => Some(text.parse().map_err(|error| malformed(&error))?)
-            .filter(|effect: &EffectId| effect.kind == EffectKindName::Charge),
-        None => None,
-    };
-    build(object, invoice, effect)
+    let effect: Option<EffectId> = object
+        .metadata
+        .effect
+        .as_ref()
+        .map(|text| text.parse().map_err(|error| malformed(&error)))
+        .transpose()?;
+    // A payment on the provider's page carries the link's effect, which is no charge of ours.
+    let effect = effect.filter(|effect| effect.kind == EffectKindName::Charge);
+    Ok(Some((invoice, effect)))
 }
 
-fn succeeded(
-    object: Object,
-    invoice: InvoiceId,
-    effect: Option<EffectId>,
-) -> Result<ProviderEventKind, WebhookError> {
+fn succeeded(object: Object) -> Result<ProviderEventKind, WebhookError> {
+    let Some((invoice, effect)) = read_metadata(&object)? else {
+        return Ok(ProviderEventKind::Ignored);
+    };
     let currency: Currency = object
         .currency
         .to_ascii_uppercase()
@@ -112,11 +108,10 @@ fn succeeded(
     })
 }
 
-fn failed(
-    object: Object,
-    invoice: InvoiceId,
-    effect: Option<EffectId>,
-) -> Result<ProviderEventKind, WebhookError> {
+fn failed(object: Object) -> Result<ProviderEventKind, WebhookError> {
+    let Some((invoice, effect)) = read_metadata(&object)? else {
+        return Ok(ProviderEventKind::Ignored);
+    };
     let (code, detail) = object.last_payment_error.map_or_else(
         || {
             (
@@ -132,6 +127,10 @@ fn failed(
         code,
         detail,
     })
+}
+
+fn read_object(object: serde_json::Value) -> Result<Object, WebhookError> {
+    serde_json::from_value(object).map_err(|error| malformed(&error))
 }
 
 fn malformed(reason: &dyn std::fmt::Display) -> WebhookError {

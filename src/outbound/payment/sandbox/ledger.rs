@@ -16,7 +16,7 @@ use crate::clock;
 use crate::domain::ids::{EffectId, InvoiceId, OrganizationId};
 use crate::domain::money::Money;
 use crate::outbound::durable_file;
-use crate::outbound::payment::{CARD, ChargeOutcome, ChargeRequest, LinkRequest, ProviderError};
+use crate::outbound::payment::{CARD, ChargeOutcome, ChargeRequest, LinkRequest};
 
 mod row;
 
@@ -118,14 +118,14 @@ pub struct Charge {
 }
 
 impl Charge {
-    pub(super) fn outcome(self) -> Result<ChargeOutcome, ProviderError> {
-        Ok(match self.status {
+    pub(super) fn outcome(self) -> ChargeOutcome {
+        match self.status {
             ChargeStatus::Succeeded => ChargeOutcome::Succeeded {
                 payment_id: self.id,
                 method: CARD.to_owned(),
             },
             ChargeStatus::Failed { code, detail } => ChargeOutcome::Declined { code, detail },
-        })
+        }
     }
 }
 

@@ -165,7 +165,7 @@ impl SandboxProvider {
                 // The charge is in the books; its reply is lost. Only the caller's time-out ends it.
                 std::future::pending::<()>().await;
             }
-            recorded.charge.outcome()
+            Ok(recorded.charge.outcome())
         };
         tokio::time::timeout(self.inner.options.timeout, answer)
             .await

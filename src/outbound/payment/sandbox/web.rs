@@ -204,13 +204,16 @@ pub fn plain_page(view: &CheckoutView) -> String {
     });
     let form = match session.state {
         SessionState::Open => {
-            let buttons: String = view
-                .methods
-                .iter()
-                .map(|Method { id, label, .. }| {
-                    format!("<button name=\"payment_method\" value=\"{id}\">{label}</button>")
-                })
-                .collect();
+            let buttons =
+                view.methods
+                    .iter()
+                    .fold(String::new(), |html, Method { id, label, .. }| {
+                        html + "<button name=\"payment_method\" value=\""
+                            + id
+                            + "\">"
+                            + label
+                            + "</button>"
+                    });
             format!(
                 "<form method=\"post\" action=\"{}\">{buttons}</form>",
                 escaped(&view.pay_url)
