@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 use crate::actors::auth_cache::AuthHandle;
+use crate::actors::auth_cache::accounts::found_from_environment;
 use crate::actors::root::{Foundation, Parts, RunningActors};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -16,8 +17,8 @@ use crate::http::{self, Services};
 use crate::outbound::mail::{Mail, Spool};
 use crate::outbound::media::{FileMedia, Media};
 use crate::outbound::payment::Payments;
-use crate::outbound::payment::sandbox::{SandboxOptions, SandboxProvider};
-use crate::render::RenderContext;
+use crate::outbound::payment::sandbox::{self, SandboxOptions, SandboxProvider};
+use crate::render::{self, RenderContext};
 use crate::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
 use crate::telemetry;
 
@@ -29,13 +30,11 @@ pub enum StartError {
     #[error("can't open the data directory: {0}")]
     Store(#[from] crate::store::StoreError),
     #[error("can't start the sandbox payment provider: {0}")]
-    Payments(String),
-    #[error("can't start the mail spool or the document store: {0}")]
-    Files(String),
+    Payments(#[from] crate::outbound::payment::sandbox::OpenError),
     #[error("can't start the actors: {0}")]
     Actors(#[from] ractor::SpawnErr),
-    #[error("can't set up the first user: {0}")]
-    Setup(String),
+    #[error("can't make the first user from FAKTOR_ADMIN_EMAIL and FAKTOR_ADMIN_PASSWORD: {0}")]
+    Setup(#[from] crate::actors::auth_cache::accounts::AccountError),
 }
 
 /// A running node.
@@ -47,10 +46,11 @@ pub struct App {
     pub setup_url: Option<String>,
     pub services: Services,
     actors: RunningActors,
-    sandbox: Arc<Payments>,
     store: StoreHandle,
     server: JoinHandle<std::io::Result<()>>,
-    stop_server: oneshot::Sender<()>,
+    /// The sandbox's webhooks.
+    deliveries: JoinHandle<()>,
+    stopping: CancellationToken,
     drain_timeout: Duration,
 }
 
@@ -67,12 +67,13 @@ impl App {
 
         let metrics = telemetry::metrics();
         let (stores, store) = SqliteStore::open(data_dir, SqliteOptions::default()).await?;
-        let sandbox = open_sandbox(&config, &public_url, address, clock.clone()).await?;
-        let payments = Arc::new(Payments::Sandbox(sandbox));
-        let files = |error: std::io::Error| StartError::Files(error.to_string());
-        let media = Media::Files(FileMedia::open(data_dir).map_err(files)?);
-        let mail = Mail::Spool(Spool::open(data_dir).map_err(files)?);
-        let auth = AuthHandle::new(Arc::clone(&config), clock.clone(), stores.clone());
+        let sandbox = open_sandbox(&config, &public_url, clock.clone())?;
+        let payments = Arc::new(Payments::Sandbox(sandbox.clone()));
+        let media = Media::Files(FileMedia::new(data_dir));
+        let mail = Mail::Spool(Spool::new(data_dir));
+        let environment = |name: &str| std::env::var(name).ok();
+        found_from_environment(&stores, &clock, environment).await?;
+        let auth = AuthHandle::start(&config, clock.clone(), &stores).await?;
 
         let parts = Parts::assemble(Foundation {
             config: Arc::clone(&config),
@@ -103,24 +104,27 @@ impl App {
             metrics,
             config: Arc::clone(&config),
         };
-        let setup_url = http::setup::prepare(&services).await.map_err(StartError::Setup)?;
-
-        let router = http::router(services.clone()).merge(payments.routes());
-        let (stop_server, stopping) = oneshot::channel::<()>();
-        let server = axum::serve(listener, router).with_graceful_shutdown(async {
-            // A dropped sender stops the server too.
-            let _ = stopping.await;
+        let setup_url = services.auth.open_setup().await?.map(|token| {
+            format!("{public_url}/setup?token={token}")
         });
+
+        let router = http::router(services.clone())
+            .merge(sandbox::router(sandbox.clone(), render::page::sandbox_checkout_page));
+        let stopping = CancellationToken::new();
+        let server = axum::serve(listener, router)
+            .with_graceful_shutdown(stopping.clone().cancelled_owned());
+        sandbox.send_webhooks_to(&format!("http://{}", reachable(address)));
+        let deliveries = sandbox.start_delivery(stopping.clone());
         Ok(Self {
             address,
             public_url,
             setup_url,
             services,
             actors,
-            sandbox: payments,
             store,
             server: tokio::spawn(server.into_future()),
-            stop_server,
+            deliveries,
+            stopping,
             drain_timeout: Duration::from_secs(config.server.drain_timeout_s),
         })
     }
@@ -133,15 +137,29 @@ impl App {
     /// Drains: not ready, finish requests and effects, stop the actors, close the store.
     pub async fn stop(self) {
         self.actors.begin_drain();
-        // The server may have ended already.
-        let _ = self.stop_server.send(());
+        self.stopping.cancel();
         if tokio::time::timeout(self.drain_timeout, self.server).await.is_err() {
             tracing::warn!("requests were still running when the drain time was over");
         }
         self.actors.stop(self.drain_timeout).await;
-        self.sandbox.stop().await;
+        if tokio::time::timeout(self.drain_timeout, self.deliveries).await.is_err() {
+            tracing::warn!("the sandbox's webhooks were still being delivered when the drain time was over");
+        }
         self.store.close().await;
     }
+}
+
+fn open_sandbox(
+    config: &Config,
+    public_url: &str,
+    clock: Clock,
+) -> Result<SandboxProvider, sandbox::OpenError> {
+    let payments = &config.payments;
+    let mut options = SandboxOptions::new(&config.storage.data_dir, public_url, clock);
+    options.webhook_secrets = vec![payments.webhook_secret.clone()];
+    options.webhook_tolerance_s = payments.webhook_tolerance_s;
+    options.timeout = Duration::from_millis(payments.timeout_ms);
+    SandboxProvider::open(options)
 }
 
 fn public_url(config: &Config, address: SocketAddr) -> String {

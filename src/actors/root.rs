@@ -265,12 +265,13 @@ impl Parts {
             restarts,
             children,
         };
+        let pool = |in_flight, count| node(1, in_flight, workers(count));
         match part {
-            Part::Auth => node(1, self.auth.in_flight(), workers(self.auth.workers())),
-            Part::Pdf => node(1, self.pdf.in_flight(), workers(self.pdf.workers())),
-            Part::Media => node(1, self.media.in_flight(), workers(self.media.workers())),
-            Part::Mail => node(1, self.mail.in_flight(), workers(self.mail.workers())),
-            Part::Payment => node(1, self.payment.in_flight(), workers(self.payment.workers())),
+            Part::Auth => pool(self.auth.pool().in_flight(), self.auth.pool().workers()),
+            Part::Pdf => pool(self.pdf.in_flight(), self.pdf.workers()),
+            Part::Media => pool(self.media.in_flight(), self.media.workers()),
+            Part::Mail => pool(self.mail.in_flight(), self.mail.workers()),
+            Part::Payment => pool(self.payment.in_flight(), self.payment.workers()),
             Part::Outbox | Part::Inbox | Part::Sweeper => node(1, 0, Vec::new()),
             Part::Invoices => node(1, self.invoices.waiting(), vec![self.shards()]),
         }

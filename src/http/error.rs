@@ -401,7 +401,10 @@ impl From<DocumentError> for ApiError {
                 "busy",
                 "too many documents are being made; try again in a moment",
             ),
-            DocumentError::Failed { reason } => Self::internal(reason),
+            DocumentError::Store(error) => Self::from(error),
+            DocumentError::Crashed | DocumentError::Render(_) | DocumentError::Media(_) => {
+                Self::internal(error.to_string())
+            }
         }
     }
 }
@@ -412,6 +415,7 @@ impl From<WebhookError> for ApiError {
             WebhookError::MissingSignature => "missing_signature",
             WebhookError::BadSignature => "bad_signature",
             WebhookError::TooOld { .. } => "signature_too_old",
+            WebhookError::FromTheFuture { .. } => "signature_from_the_future",
             WebhookError::Malformed { .. } => "malformed",
         };
         Self::malformed(code, error.to_string())
