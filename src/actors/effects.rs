@@ -233,6 +233,7 @@ impl EffectTools {
                     provider: self.provider.to_owned(),
                     id: created.id,
                     url: created.url,
+                    amount,
                     active: true,
                 };
                 Ok(Command::CompletePaymentLink { effect: effect.id.clone(), link })

@@ -167,6 +167,12 @@ impl Invoice {
             Entry::EffectFailed { effect, error, retry_at } => {
                 self.effect_failed(effect, error, Some(*retry_at));
             }
+            Entry::EffectPostponed { effect, until } => {
+                if let Some(effect) = self.effect_mut(effect) {
+                    effect.next_attempt_at = *until;
+                    effect.claimed = false;
+                }
+            }
             Entry::EffectParked { effect, error } => self.effect_failed(effect, error, None),
             Entry::EffectsRetried { effects } => self.retry_effects(effects, at),
         }

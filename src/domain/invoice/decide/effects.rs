@@ -90,6 +90,12 @@ pub(super) fn fail(
     }]
 }
 
+/// Waits for room; what was not tried has not failed.
+pub(super) fn postpone(invoice: &Invoice, id: &EffectId, until: Timestamp) -> Vec<Entry> {
+    let waiting = invoice.effect(id).is_some_and(|effect| !effect.parked);
+    if waiting { vec![Entry::EffectPostponed { effect: id.clone(), until }] } else { vec![] }
+}
+
 /// Re-issues everything that was given up.
 pub(super) fn retry(invoice: &Invoice) -> Vec<Entry> {
     let parked = invoice.effects.iter().filter(|effect| effect.parked);

@@ -80,6 +80,7 @@ pub fn decide(
         C::CompleteMail { effect, message_id } => {
             Ok(effects::complete_mail(found()?, effect, message_id))
         }
+        C::PostponeEffect { effect, until } => Ok(effects::postpone(found()?, effect, *until)),
         C::FailEffect { effect, error, retry_at, max_attempts } => {
             Ok(effects::fail(found()?, effect, error, *retry_at, *max_attempts))
         }
