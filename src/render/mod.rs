@@ -1,4 +1,11 @@
 //! Documents, mails and pages as pure functions of an invoice.
+//!
+//! An invoice is turned into one [`view::DocumentView`], in which every figure and label is written
+//! out once in the invoice's language; PDF, mail and page show that text, and the spreadsheets show
+//! the same stored totals as numbers. Nothing here computes money.
+
+pub mod locale;
+pub mod view;
 
 /// What a document needs to know beside the invoice.
 #[derive(Debug, Clone, Default)]
