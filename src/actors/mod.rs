@@ -5,4 +5,6 @@ pub mod documents;
 pub mod inbox;
 pub mod invoices;
 pub mod outbox;
+pub mod pool;
 pub mod root;
+pub mod slot;
