@@ -122,13 +122,14 @@ impl FromStr for EffectId {
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let invalid = || InvalidId { prefix: InvoiceId::PREFIX };
         let mut parts = text.splitn(3, '-');
-        let (Some(invoice), Some(kind), Some(sequence)) = (parts.next(), parts.next(), parts.next())
+        let (Some(invoice), Some(kind), Some(sequence)) =
+            (parts.next(), parts.next(), parts.next())
         else {
             return Err(invalid());
         };
         Ok(Self {
             invoice: invoice.parse()?,
-            kind: kind.parse().map_err(|_| invalid())?,
+            kind: kind.parse().map_err(|()| invalid())?,
             sequence: sequence.parse().map_err(|_| invalid())?,
         })
     }

@@ -20,6 +20,8 @@ pub struct Currency {
 }
 
 impl Currency {
+    pub const EUR: Self = Self { code: *b"EUR", decimals: 2 };
+
     pub fn code(&self) -> &str {
         // Only ASCII codes of the table are ever constructed.
         std::str::from_utf8(&self.code).unwrap_or("XXX")

@@ -60,17 +60,8 @@ pub enum Locale {
 }
 
 impl Locale {
-    pub const ALL: [Self; 9] = [
-        Self::En,
-        Self::De,
-        Self::Fr,
-        Self::Es,
-        Self::It,
-        Self::Nl,
-        Self::Pl,
-        Self::Pt,
-        Self::Vi,
-    ];
+    pub const ALL: [Self; 9] =
+        [Self::En, Self::De, Self::Fr, Self::Es, Self::It, Self::Nl, Self::Pl, Self::Pt, Self::Vi];
 
     pub const fn code(self) -> &'static str {
         match self {

@@ -66,6 +66,11 @@ impl Problems {
         self.found.is_empty()
     }
 
+    /// How many problems were found so far.
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
     pub fn into_vec(self) -> Vec<Problem> {
         self.found
     }

@@ -388,6 +388,7 @@ impl From<AuthError> for ApiError {
         match error {
             AuthError::Unauthenticated { detail } => Self::unauthenticated(BEARER, detail),
             AuthError::Throttled { retry_after_s } => Self::throttled(retry_after_s),
+            AuthError::Crashed => Self::internal(error.to_string()),
             AuthError::Store(error) => error.into(),
         }
     }
@@ -400,7 +401,10 @@ impl From<DocumentError> for ApiError {
                 "busy",
                 "too many documents are being made; try again in a moment",
             ),
-            DocumentError::Failed { reason } => Self::internal(reason),
+            DocumentError::Store(error) => Self::from(error),
+            DocumentError::Crashed | DocumentError::Render(_) | DocumentError::Media(_) => {
+                Self::internal(error.to_string())
+            }
         }
     }
 }
@@ -411,6 +415,7 @@ impl From<WebhookError> for ApiError {
             WebhookError::MissingSignature => "missing_signature",
             WebhookError::BadSignature => "bad_signature",
             WebhookError::TooOld { .. } => "signature_too_old",
+            WebhookError::FromTheFuture { .. } => "signature_from_the_future",
             WebhookError::Malformed { .. } => "malformed",
         };
         Self::malformed(code, error.to_string())
