@@ -319,6 +319,7 @@ impl From<Refusal> for ApiError {
             Refusal::AlreadyExists => "already_exists",
             Refusal::InvoiceNotDraft { .. } => "invoice_not_draft",
             Refusal::InvoiceNotOpen { .. } => "invoice_not_open",
+            Refusal::DraftNotVoidable => "draft_not_voidable",
             Refusal::AlreadyPaid => "already_paid",
             Refusal::AlreadyVoid => "already_void",
             Refusal::PaymentInProgress => "payment_in_progress",
@@ -401,7 +402,10 @@ impl From<DocumentError> for ApiError {
                 "busy",
                 "too many documents are being made; try again in a moment",
             ),
-            DocumentError::Failed { reason } => Self::internal(reason),
+            DocumentError::Store(error) => Self::from(error),
+            DocumentError::Crashed | DocumentError::Render(_) | DocumentError::Media(_) => {
+                Self::internal(error.to_string())
+            }
         }
     }
 }
@@ -412,6 +416,7 @@ impl From<WebhookError> for ApiError {
             WebhookError::MissingSignature => "missing_signature",
             WebhookError::BadSignature => "bad_signature",
             WebhookError::TooOld { .. } => "signature_too_old",
+            WebhookError::FromTheFuture { .. } => "signature_from_the_future",
             WebhookError::Malformed { .. } => "malformed",
         };
         Self::malformed(code, error.to_string())
