@@ -9,8 +9,24 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("render", &["domain"]),
     ("store", &["domain", "clock", "config", "crash_point"]),
     ("outbound", &["domain", "clock", "config"]),
-    ("actors", &["domain", "render", "store", "outbound", "clock", "config", "crash_point"]),
-    ("http", &["domain", "render", "store", "outbound", "actors", "clock", "config"]),
+    (
+        "actors",
+        &[
+            "domain",
+            "render",
+            "store",
+            "outbound",
+            "clock",
+            "config",
+            "crash_point",
+        ],
+    ),
+    (
+        "http",
+        &[
+            "domain", "render", "store", "outbound", "actors", "clock", "config",
+        ],
+    ),
 ];
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
@@ -35,7 +51,10 @@ fn used_modules(source: &str) -> Vec<String> {
         .join("\n");
     let mut used = Vec::new();
     for (at, _) in code.match_indices("crate::") {
-        let boundary = code[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '$');
+        let boundary = code[..at]
+            .chars()
+            .next_back()
+            .is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '$');
         if !boundary {
             continue;
         }
@@ -58,7 +77,11 @@ fn used_modules(source: &str) -> Vec<String> {
                 }
             }
         } else {
-            used.push(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+            used.push(
+                rest.chars()
+                    .take_while(|c| c.is_alphanumeric() || *c == '_')
+                    .collect(),
+            );
         }
     }
     used.retain(|name| !name.is_empty());
@@ -86,6 +109,12 @@ fn no_layer_uses_one_above_it() {
 #[test]
 fn a_use_that_points_the_wrong_way_is_seen() {
     assert_eq!(used_modules("use crate::http::router;"), ["http"]);
-    assert_eq!(used_modules("use crate::{actors::{root, pool}, http};"), ["actors", "http"]);
-    assert_eq!(used_modules("let x = crate::app::start(); // crate::cli"), ["app"]);
+    assert_eq!(
+        used_modules("use crate::{actors::{root, pool}, http};"),
+        ["actors", "http"]
+    );
+    assert_eq!(
+        used_modules("let x = crate::app::start(); // crate::cli"),
+        ["app"]
+    );
 }

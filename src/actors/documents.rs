@@ -58,7 +58,11 @@ impl DocumentsHandle {
         media: Pool<MediaWork>,
         directory: Arc<dyn DirectoryStore>,
     ) -> Self {
-        Self { pdf, media, directory }
+        Self {
+            pdf,
+            media,
+            directory,
+        }
     }
 
     /// Renders the invoice as it is.
@@ -68,14 +72,24 @@ impl DocumentsHandle {
         format: DocumentFormat,
     ) -> Result<Bytes, DocumentError> {
         let logo_png = self.logo(&invoice).await?;
-        let bytes = self.pdf.run(PdfTask { invoice, format, logo_png }).await??;
+        let bytes = self
+            .pdf
+            .run(PdfTask {
+                invoice,
+                format,
+                logo_png,
+            })
+            .await??;
         Ok(bytes.into())
     }
 
     /// Reads a stored document, its checksum compared.
     pub async fn stored(&self, document: &StoredDocument) -> Result<Bytes, DocumentError> {
         let name = document.object.clone();
-        let task = MediaTask::Get { name: name.clone(), sha256: document.sha256.clone() };
+        let task = MediaTask::Get {
+            name: name.clone(),
+            sha256: document.sha256.clone(),
+        };
         match self.media.run(task).await?? {
             MediaOutput::Read(bytes) => Ok(bytes),
             MediaOutput::Stored(_) => Err(MediaError::Missing { name }.into()),
@@ -89,16 +103,30 @@ impl DocumentsHandle {
         effect: &EffectId,
         format: DocumentFormat,
     ) -> Result<(String, StoredObject), DocumentError> {
-        let name = format!("{}/document-{}.{}", invoice.id, effect.sequence, extension(format));
+        let name = format!(
+            "{}/document-{}.{}",
+            invoice.id,
+            effect.sequence,
+            extension(format)
+        );
         let bytes = self.render(invoice, format).await?;
-        match self.media.run(MediaTask::Put { name: name.clone(), bytes }).await?? {
+        match self
+            .media
+            .run(MediaTask::Put {
+                name: name.clone(),
+                bytes,
+            })
+            .await??
+        {
             MediaOutput::Stored(stored) => Ok((name, stored)),
             MediaOutput::Read(_) => Err(MediaError::Missing { name }.into()),
         }
     }
 
     async fn logo(&self, invoice: &Invoice) -> Result<Option<Arc<Vec<u8>>>, StoreError> {
-        let Some(logo) = invoice.content.issuer.logo else { return Ok(None) };
+        let Some(logo) = invoice.content.issuer.logo else {
+            return Ok(None);
+        };
         let asset = self.directory.asset(invoice.organization, logo).await?;
         Ok(asset.map(|asset| Arc::new(asset.bytes)))
     }

@@ -66,7 +66,13 @@ enum Failure {
 
 impl EffectRunner {
     pub(super) fn new(tools: EffectTools, invoices: WeakInvoices) -> Self {
-        Self { inner: Arc::new(Inner { tools, invoices, running: DashMap::new() }) }
+        Self {
+            inner: Arc::new(Inner {
+                tools,
+                invoices,
+                running: DashMap::new(),
+            }),
+        }
     }
 
     /// Starts what is due and not under way yet.
@@ -81,14 +87,23 @@ impl EffectRunner {
             {
                 continue;
             }
-            let guard = Running { inner: Arc::clone(&self.inner), effect: effect.id.clone() };
-            let attempt = Attempt { invoice: Arc::clone(invoice), effect: effect.clone() };
+            let guard = Running {
+                inner: Arc::clone(&self.inner),
+                effect: effect.id.clone(),
+            };
+            let attempt = Attempt {
+                invoice: Arc::clone(invoice),
+                effect: effect.clone(),
+            };
             tokio::spawn(run(guard, attempt));
         }
     }
 
     pub(super) fn is_running(&self, invoice: &Invoice) -> bool {
-        invoice.effects.iter().any(|effect| self.inner.running.contains_key(&effect.id))
+        invoice
+            .effects
+            .iter()
+            .any(|effect| self.inner.running.contains_key(&effect.id))
     }
 
     /// Effects under way.
@@ -123,7 +138,9 @@ impl Drop for Running {
 async fn run(guard: Running, attempt: Attempt) {
     let Attempt { invoice, effect } = &attempt;
     let inner = Arc::clone(&guard.inner);
-    let Some(invoices) = inner.invoices.upgrade() else { return };
+    let Some(invoices) = inner.invoices.upgrade() else {
+        return;
+    };
     if needs_claim(effect)
         && let Err(error) = inner.claim(&invoices, effect).await
     {
@@ -137,7 +154,10 @@ async fn run(guard: Running, attempt: Attempt) {
     let command = inner.tools.result_command(effect, result);
     let by = inner.tools.initiator(&command);
     let request_id = effect.id.to_string();
-    if let Err(error) = invoices.execute_internal(invoice.id, command, by, &request_id).await {
+    if let Err(error) = invoices
+        .execute_internal(invoice.id, command, by, &request_id)
+        .await
+    {
         tracing::warn!(effect.id = %effect.id, %error, "an effect's result could not be noted; the effect is repeated with the same key");
     }
     // Only now may this effect be started again.
@@ -146,8 +166,10 @@ async fn run(guard: Running, attempt: Attempt) {
 
 /// A mail can't be made idempotent by its receiver, so the attempt itself is persisted first.
 const fn needs_claim(effect: &PendingEffect) -> bool {
-    matches!(effect.kind, EffectKind::Mail { .. } | EffectKind::UploadNotice { .. })
-        && !effect.claimed
+    matches!(
+        effect.kind,
+        EffectKind::Mail { .. } | EffectKind::UploadNotice { .. }
+    ) && !effect.claimed
 }
 
 fn timed_out() -> EffectError {
@@ -165,10 +187,14 @@ impl Inner {
         invoices: &InvoicesHandle,
         effect: &PendingEffect,
     ) -> Result<(), ExecuteError> {
-        let command = Command::ClaimEffect { effect: effect.id.clone() };
+        let command = Command::ClaimEffect {
+            effect: effect.id.clone(),
+        };
         let id = effect.id.invoice;
         let request_id = effect.id.to_string();
-        invoices.execute_internal(id, command, Initiator::System, &request_id).await?;
+        invoices
+            .execute_internal(id, command, Initiator::System, &request_id)
+            .await?;
         Ok(())
     }
 }
@@ -184,9 +210,10 @@ impl EffectTools {
             EffectKind::Document { format } => self.document(invoice, effect, *format).await,
             EffectKind::PaymentLink { amount } => self.link(invoice, effect, *amount).await,
             EffectKind::ExpirePaymentLink { link } => self.expire_link(effect, link).await,
-            EffectKind::Charge { payment_method, amount } => {
-                self.charge(invoice, effect, payment_method, *amount).await
-            }
+            EffectKind::Charge {
+                payment_method,
+                amount,
+            } => self.charge(invoice, effect, payment_method, *amount).await,
             EffectKind::Mail { order } => self.mail(invoice, effect, order).await,
             EffectKind::UploadNotice { to } => self.notice(invoice, effect, to).await,
         }
@@ -210,7 +237,10 @@ impl EffectTools {
             bytes: stored.bytes,
             stored_at: self.clock.now(),
         };
-        Ok(Command::CompleteDocument { effect: effect.id.clone(), stored })
+        Ok(Command::CompleteDocument {
+            effect: effect.id.clone(),
+            stored,
+        })
     }
 
     async fn link(
@@ -233,18 +263,26 @@ impl EffectTools {
                     provider: self.provider.to_owned(),
                     id: created.id,
                     url: created.url,
+                    amount,
                     active: true,
                 };
-                Ok(Command::CompletePaymentLink { effect: effect.id.clone(), link })
+                Ok(Command::CompletePaymentLink {
+                    effect: effect.id.clone(),
+                    link,
+                })
             }
             _ => Err(unexpected()),
         }
     }
 
     async fn expire_link(&self, effect: &PendingEffect, link: &str) -> Result<Command, Failure> {
-        let task = PaymentTask::ExpireLink { link_id: link.to_owned() };
+        let task = PaymentTask::ExpireLink {
+            link_id: link.to_owned(),
+        };
         self.ask_provider(task).await?;
-        Ok(Command::CompleteEffect { effect: effect.id.clone() })
+        Ok(Command::CompleteEffect {
+            effect: effect.id.clone(),
+        })
     }
 
     async fn charge(
@@ -266,13 +304,20 @@ impl EffectTools {
             PaymentOutcome::Charged(ChargeOutcome::Succeeded { payment_id, method }) => {
                 Ok(Command::ReceiveProviderPayment {
                     effect: Some(effect.id.clone()),
-                    payment: ProviderPayment { provider: self.provider.to_owned(), id: payment_id },
+                    payment: ProviderPayment {
+                        provider: self.provider.to_owned(),
+                        id: payment_id,
+                    },
                     amount,
                     method,
                 })
             }
             PaymentOutcome::Charged(ChargeOutcome::Declined { code, detail }) => {
-                Ok(Command::FailCharge { effect: effect.id.clone(), code, detail })
+                Ok(Command::FailCharge {
+                    effect: effect.id.clone(),
+                    code,
+                    detail,
+                })
             }
             _ => Err(unexpected()),
         }
@@ -341,9 +386,10 @@ impl EffectTools {
     async fn send(&self, effect: &PendingEffect, mail: OutgoingMail) -> Result<Command, Failure> {
         let message_id = mail.message_id.clone();
         match self.mail.run(mail).await {
-            Ok(MailOutcome::Sent) => {
-                Ok(Command::CompleteMail { effect: effect.id.clone(), message_id })
-            }
+            Ok(MailOutcome::Sent) => Ok(Command::CompleteMail {
+                effect: effect.id.clone(),
+                message_id,
+            }),
             Ok(MailOutcome::Postponed(not_before)) => Err(Failure::Postponed(not_before)),
             Ok(MailOutcome::Failed(error)) => Err(Failure::Failed(mail_error(&error))),
             Err(error) => Err(self.pool_failure(error)),
@@ -351,7 +397,9 @@ impl EffectTools {
     }
 
     async fn attachment(&self, invoice: &Arc<Invoice>) -> Result<Option<Attachment>, Failure> {
-        let Some(stored) = &invoice.document.stored else { return Ok(None) };
+        let Some(stored) = &invoice.document.stored else {
+            return Ok(None);
+        };
         let bytes: Bytes = self
             .documents
             .stored(stored)
@@ -379,7 +427,11 @@ impl EffectTools {
 
     /// The same for every attempt at an effect.
     fn message_id(&self, effect: &EffectId) -> String {
-        let host = self.mail_config.from.rsplit_once('@').map_or("faktor.local", |(_, host)| host);
+        let host = self
+            .mail_config
+            .from
+            .rsplit_once('@')
+            .map_or("faktor.local", |(_, host)| host);
         format!("{effect}@{host}")
     }
 
@@ -398,7 +450,13 @@ impl EffectTools {
             Ok(command) => ("completed", command),
             Err(Failure::Postponed(not_before)) => {
                 let until = not_before.max(self.later(POSTPONE));
-                ("postponed", Command::PostponeEffect { effect: effect.id.clone(), until })
+                (
+                    "postponed",
+                    Command::PostponeEffect {
+                        effect: effect.id.clone(),
+                        until,
+                    },
+                )
             }
             Err(Failure::Failed(error)) => {
                 tracing::warn!(effect.id = %effect.id, effect.attempt = effect.attempts + 1, code = error.code, "an effect failed");
@@ -413,7 +471,12 @@ impl EffectTools {
     fn failed(&self, effect: EffectId, error: EffectError, attempt: u32) -> Command {
         let retry_at = self.later(self.backoff(attempt));
         let max_attempts = self.config.max_attempts;
-        Command::FailEffect { effect, error, retry_at, max_attempts }
+        Command::FailEffect {
+            effect,
+            error,
+            retry_at,
+            max_attempts,
+        }
     }
 
     /// The first delay, doubled for each failed attempt, up to the largest; between half and all of
@@ -430,7 +493,10 @@ impl EffectTools {
     }
 
     fn later(&self, delay: SignedDuration) -> Timestamp {
-        self.clock.now().checked_add(delay).unwrap_or(Timestamp::MAX)
+        self.clock
+            .now()
+            .checked_add(delay)
+            .unwrap_or(Timestamp::MAX)
     }
 
     fn pool_failure(&self, error: PoolError) -> Failure {
@@ -463,7 +529,9 @@ impl EffectTools {
 }
 
 fn description(invoice: &Invoice) -> String {
-    invoice.issued().map_or_else(|| invoice.id.to_string(), |issued| issued.number.clone())
+    invoice
+        .issued()
+        .map_or_else(|| invoice.id.to_string(), |issued| issued.number.clone())
 }
 
 fn unexpected() -> Failure {
@@ -490,7 +558,12 @@ fn provider_error(error: ProviderError) -> EffectError {
         ProviderError::OutcomeUnknown { detail } => ("provider_no_answer", detail, false, true),
         ProviderError::Rejected { detail } => ("provider_rejected", detail, true, false),
     };
-    EffectError { code: code.to_owned(), detail, permanent, outcome_unknown }
+    EffectError {
+        code: code.to_owned(),
+        detail,
+        permanent,
+        outcome_unknown,
+    }
 }
 
 fn mail_error(error: &MailError) -> EffectError {

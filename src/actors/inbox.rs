@@ -11,9 +11,9 @@ use super::invoices::{ExecuteError, InvoicesHandle};
 use super::slot::Slot;
 use crate::clock::Clock;
 use crate::crash_point::crash_point;
-use crate::domain::invoice::command::{Command, Initiator};
-use crate::domain::invoice::ProviderPayment;
 use crate::domain::ids::InvoiceId;
+use crate::domain::invoice::ProviderPayment;
+use crate::domain::invoice::command::{Command, Initiator};
 use crate::outbound::payment::{Payments, ProviderEvent, ProviderEventKind};
 use crate::store::{InboxMessage as Stored, InboxStore, StoreError};
 
@@ -45,7 +45,11 @@ impl std::fmt::Debug for InboxHandle {
 
 impl InboxHandle {
     pub(super) fn new(store: Arc<dyn InboxStore>, clock: Clock) -> Self {
-        Self { store, clock, slot: Slot::default() }
+        Self {
+            store,
+            clock,
+            slot: Slot::default(),
+        }
     }
 
     /// Stores a verified webhook; durable when it returns. A repeat changes nothing.
@@ -112,7 +116,12 @@ impl Actor for Inbox {
 
 impl Inbox {
     async fn deliver_all(&self) {
-        let waiting = match self.handle.store.undelivered(self.handle.clock.now(), BATCH).await {
+        let waiting = match self
+            .handle
+            .store
+            .undelivered(self.handle.clock.now(), BATCH)
+            .await
+        {
             Ok(waiting) => waiting,
             Err(error) => {
                 tracing::warn!(%error, "webhooks could not be read; tried again in 1 s");
@@ -127,12 +136,18 @@ impl Inbox {
     async fn deliver(&self, message: Stored) {
         let result = match self.payments.read_event(&message.body) {
             Ok(event) => self.tell_invoice(&message, event).await,
-            Err(error) => Err(Undelivered { reason: error.to_string(), for_good: true }),
+            Err(error) => Err(Undelivered {
+                reason: error.to_string(),
+                for_good: true,
+            }),
         };
         let noted = match result {
             Ok(()) => {
                 metrics::counter!("faktor_inbox_delivered_total").increment(1);
-                self.handle.store.delivered(&message.provider, &message.event_id).await
+                self.handle
+                    .store
+                    .delivered(&message.provider, &message.event_id)
+                    .await
             }
             Err(failure) => self.note_failure(&message, &failure).await,
         };
@@ -141,7 +156,11 @@ impl Inbox {
         }
     }
 
-    async fn tell_invoice(&self, message: &Stored, event: ProviderEvent) -> Result<(), Undelivered> {
+    async fn tell_invoice(
+        &self,
+        message: &Stored,
+        event: ProviderEvent,
+    ) -> Result<(), Undelivered> {
         let Some((invoice, command)) = command_of(&message.provider, event.what) else {
             return Ok(());
         };
@@ -151,13 +170,16 @@ impl Inbox {
             .await
             .map(|_| ())
             .map_err(|error| Undelivered {
-                for_good: matches!(error, ExecuteError::Refused(_))
-                    && message.attempts >= 3,
+                for_good: matches!(error, ExecuteError::Refused(_)) && message.attempts >= 3,
                 reason: error.to_string(),
             })
     }
 
-    async fn note_failure(&self, message: &Stored, failure: &Undelivered) -> Result<(), StoreError> {
+    async fn note_failure(
+        &self,
+        message: &Stored,
+        failure: &Undelivered,
+    ) -> Result<(), StoreError> {
         let parked = failure.for_good || message.attempts + 1 >= MAX_ATTEMPTS;
         if parked {
             metrics::counter!("faktor_inbox_parked_total").increment(1);
@@ -170,13 +192,20 @@ impl Inbox {
         );
         let retry_at = self.retry_at(message.attempts);
         let (provider, id) = (&message.provider, &message.event_id);
-        self.handle.store.failed(provider, id, &failure.reason, retry_at, parked).await
+        self.handle
+            .store
+            .failed(provider, id, &failure.reason, retry_at, parked)
+            .await
     }
 
     /// One second after the first failure, doubling up to about an hour.
     fn retry_at(&self, attempts: u32) -> Timestamp {
         let delay = SignedDuration::from_secs(1_i64 << attempts.min(12));
-        self.handle.clock.now().checked_add(delay).unwrap_or(Timestamp::MAX)
+        self.handle
+            .clock
+            .now()
+            .checked_add(delay)
+            .unwrap_or(Timestamp::MAX)
     }
 }
 
@@ -189,13 +218,40 @@ struct Undelivered {
 /// What an event means to which invoice; `None` for events that mean nothing.
 fn command_of(provider: &str, event: ProviderEventKind) -> Option<(InvoiceId, Command)> {
     match event {
-        ProviderEventKind::PaymentSucceeded { invoice, effect, payment_id, amount, method } => {
-            let payment = ProviderPayment { provider: provider.to_owned(), id: payment_id };
-            Some((invoice, Command::ReceiveProviderPayment { effect, payment, amount, method }))
+        ProviderEventKind::PaymentSucceeded {
+            invoice,
+            effect,
+            payment_id,
+            amount,
+            method,
+        } => {
+            let payment = ProviderPayment {
+                provider: provider.to_owned(),
+                id: payment_id,
+            };
+            Some((
+                invoice,
+                Command::ReceiveProviderPayment {
+                    effect,
+                    payment,
+                    amount,
+                    method,
+                },
+            ))
         }
-        ProviderEventKind::PaymentFailed { invoice, effect: Some(effect), code, detail } => {
-            Some((invoice, Command::FailCharge { effect, code, detail }))
-        }
+        ProviderEventKind::PaymentFailed {
+            invoice,
+            effect: Some(effect),
+            code,
+            detail,
+        } => Some((
+            invoice,
+            Command::FailCharge {
+                effect,
+                code,
+                detail,
+            },
+        )),
         ProviderEventKind::PaymentFailed { effect: None, .. } | ProviderEventKind::Ignored => None,
     }
 }

@@ -21,8 +21,13 @@ use crate::store::{Commit, StoreError};
 const HISTORY_PAGE: u16 = 1_000;
 
 pub(super) enum InvoiceMessage {
-    Execute { call: Arc<Call>, reply: oneshot::Sender<Result<Executed, ExecuteError>> },
-    Get { reply: oneshot::Sender<Result<Arc<Published>, ExecuteError>> },
+    Execute {
+        call: Arc<Call>,
+        reply: oneshot::Sender<Result<Executed, ExecuteError>>,
+    },
+    Get {
+        reply: oneshot::Sender<Result<Arc<Published>, ExecuteError>>,
+    },
     /// Look at the clock and at what is pending.
     Wake,
     /// Leave memory, unless something is waiting or under way.
@@ -72,7 +77,11 @@ impl Actor for InvoiceActor {
         _: ActorRef<InvoiceMessage>,
         InvoiceArguments { id, live }: InvoiceArguments,
     ) -> Result<InvoiceState, ActorProcessingErr> {
-        Ok(InvoiceState { id, live, memory: Memory::Unloaded })
+        Ok(InvoiceState {
+            id,
+            live,
+            memory: Memory::Unloaded,
+        })
     }
 
     async fn handle(
@@ -103,7 +112,9 @@ impl InvoiceActor {
         reply: oneshot::Sender<Result<Executed, ExecuteError>>,
     ) {
         call.started.store(true, Ordering::Release);
-        let result = self.carry_out(state, call.organization, &call.request).await;
+        let result = self
+            .carry_out(state, call.organization, &call.request)
+            .await;
         // A caller that went away asks again with the same key.
         let _ = reply.send(result);
         self.start_effects(state);
@@ -115,7 +126,10 @@ impl InvoiceActor {
         reply: oneshot::Sender<Result<Arc<Published>, ExecuteError>>,
     ) {
         let result = match self.load(state).await {
-            Ok(Some(_)) => state.live.published().ok_or(ExecuteError::Refused(Refusal::NotFound)),
+            Ok(Some(_)) => state
+                .live
+                .published()
+                .ok_or(ExecuteError::Refused(Refusal::NotFound)),
             Ok(None) => Err(ExecuteError::Refused(Refusal::NotFound)),
             Err(error) => Err(error.into()),
         };
@@ -125,7 +139,11 @@ impl InvoiceActor {
 
     async fn wake(&self, state: &mut InvoiceState) {
         let result = match self.load(state).await {
-            Ok(Some(invoice)) if invoice.wake_at().is_some_and(|at| at <= self.node.clock.now()) => {
+            Ok(Some(invoice))
+                if invoice
+                    .wake_at()
+                    .is_some_and(|at| at <= self.node.clock.now()) =>
+            {
                 self.tick(state).await
             }
             Ok(_) => Ok(()),
@@ -177,13 +195,23 @@ impl InvoiceActor {
             match step(current.as_deref(), state.id, request, now)? {
                 Step::Replayed { version } => {
                     let invoice = self.at_version(state, version).await?;
-                    return Ok(Executed { invoice, replayed: true });
+                    return Ok(Executed {
+                        invoice,
+                        replayed: true,
+                    });
                 }
                 Step::Unchanged => {
                     let invoice = current.ok_or(Refusal::NotFound)?;
-                    return Ok(Executed { invoice, replayed: false });
+                    return Ok(Executed {
+                        invoice,
+                        replayed: false,
+                    });
                 }
-                Step::Changed { invoice, recorded, events } => {
+                Step::Changed {
+                    invoice,
+                    recorded,
+                    events,
+                } => {
                     let commit = Commit {
                         invoice: Arc::from(invoice),
                         expected_version: current.map_or(0, |invoice| invoice.version),
@@ -200,7 +228,10 @@ impl InvoiceActor {
                         Err(error) => return Err(error.into()),
                         Ok(invoice) => {
                             let invoice = self.allocate_number(state, invoice).await?;
-                            return Ok(Executed { invoice, replayed: false });
+                            return Ok(Executed {
+                                invoice,
+                                replayed: false,
+                            });
                         }
                     }
                 }
@@ -295,7 +326,11 @@ impl InvoiceActor {
         crash_point("after_effect", Some("number"));
         let request = internal(command, Initiator::System, "number");
         match step(Some(&invoice), state.id, &request, self.node.clock.now())? {
-            Step::Changed { invoice: next, recorded, events } => {
+            Step::Changed {
+                invoice: next,
+                recorded,
+                events,
+            } => {
                 let commit = Commit {
                     invoice: Arc::from(next),
                     expected_version: invoice.version,
@@ -319,9 +354,13 @@ impl InvoiceActor {
         {
             return Ok(Arc::clone(invoice));
         }
-        let history = self.node.history_until(state.id, |recorded| recorded.version <= version);
+        let history = self
+            .node
+            .history_until(state.id, |recorded| recorded.version <= version);
         let invoice = replay(&history.await?);
-        invoice.map(Arc::new).ok_or_else(|| Refusal::NotFound.into())
+        invoice
+            .map(Arc::new)
+            .ok_or_else(|| Refusal::NotFound.into())
     }
 
     fn start_effects(&self, state: &InvoiceState) {
@@ -340,7 +379,11 @@ impl Node {
     ) -> Result<Vec<crate::domain::invoice::entry::Recorded>, StoreError> {
         let mut history = Vec::new();
         loop {
-            let after = history.last().map_or(0, |recorded: &crate::domain::invoice::entry::Recorded| recorded.version);
+            let after = history
+                .last()
+                .map_or(0, |recorded: &crate::domain::invoice::entry::Recorded| {
+                    recorded.version
+                });
             let page = self.store.history(id, after, HISTORY_PAGE).await?;
             let full = page.len() == usize::from(HISTORY_PAGE);
             let count = page.len();
@@ -355,5 +398,11 @@ impl Node {
 
 /// A command of Faktor's own: idempotent by its effect, so it needs no key.
 pub(super) fn internal(command: Command, by: Initiator, request_id: &str) -> Request {
-    Request { command, by, key: None, expected_version: None, request_id: request_id.to_owned() }
+    Request {
+        command,
+        by,
+        key: None,
+        expected_version: None,
+        request_id: request_id.to_owned(),
+    }
 }

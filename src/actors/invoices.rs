@@ -20,13 +20,13 @@ use super::root::Restarts;
 use super::shard::{Shard, ShardMessage};
 use super::slot::Slot;
 use crate::clock::Clock;
+use crate::domain::ids::EffectId;
 use crate::domain::ids::{InvoiceId, OrganizationId};
 use crate::domain::invoice::Invoice;
 use crate::domain::invoice::command::{Command, Initiator, Request};
 use crate::domain::invoice::decide::Refusal;
 use crate::domain::invoice::effect::EffectError;
 use crate::domain::invoice::evolve::replay;
-use crate::domain::ids::EffectId;
 use crate::store::{Epoch, InvoiceStore, SHARDS, SeriesStore, ShardId, StoreError, Stores};
 
 /// How often a message is sent again to an actor that died before it began.
@@ -80,14 +80,26 @@ impl Node {
     }
 
     pub(super) fn effects_running(&self, invoice: &Invoice) -> bool {
-        self.effects.get().is_some_and(|effects| effects.is_running(invoice))
+        self.effects
+            .get()
+            .is_some_and(|effects| effects.is_running(invoice))
     }
 
     /// The command that notes a failed attempt, with the time of the next one.
-    pub(super) fn fail_effect(&self, effect: EffectId, error: EffectError, attempt: u32) -> Command {
+    pub(super) fn fail_effect(
+        &self,
+        effect: EffectId,
+        error: EffectError,
+        attempt: u32,
+    ) -> Command {
         match self.effects.get() {
             Some(effects) => effects.failed(effect, error, attempt),
-            None => Command::FailEffect { effect, error, retry_at: self.clock.now(), max_attempts: 1 },
+            None => Command::FailEffect {
+                effect,
+                error,
+                retry_at: self.clock.now(),
+                max_attempts: 1,
+            },
         }
     }
 }
@@ -118,7 +130,9 @@ impl WeakInvoices {
 
 impl InvoicesHandle {
     pub(super) fn downgrade(&self) -> WeakInvoices {
-        WeakInvoices { node: Arc::downgrade(&self.node) }
+        WeakInvoices {
+            node: Arc::downgrade(&self.node),
+        }
     }
 
     /// A handle whose shards are still to be started by [`Invoices`].
@@ -146,7 +160,9 @@ impl InvoicesHandle {
             idle_after_ms: i64::try_from(config.idle_after_s.saturating_mul(1_000))
                 .unwrap_or(i64::MAX),
         };
-        Self { node: Arc::new(node) }
+        Self {
+            node: Arc::new(node),
+        }
     }
 
     /// Gives the invoices the runner of their effects; it talks back to them.
@@ -173,7 +189,8 @@ impl InvoicesHandle {
         by: Initiator,
         request_id: &str,
     ) -> Result<Executed, ExecuteError> {
-        self.deliver(id, None, internal(command, by, request_id)).await
+        self.deliver(id, None, internal(command, by, request_id))
+            .await
     }
 
     /// The invoice now.
@@ -198,7 +215,11 @@ impl InvoicesHandle {
             if let Some(published) = live.published() {
                 return Ok(published);
             }
-            let _place = self.node.live.enter(&live).map_err(|_| ExecuteError::Busy)?;
+            let _place = self
+                .node
+                .live
+                .enter(&live)
+                .map_err(|_| ExecuteError::Busy)?;
             let (reply, answer) = oneshot::channel();
             if send(&live, InvoiceMessage::Get { reply })
                 && let Ok(result) = answer.await
@@ -217,7 +238,10 @@ impl InvoicesHandle {
         id: InvoiceId,
         at: Timestamp,
     ) -> Result<Arc<Invoice>, ExecuteError> {
-        let history = self.node.history_until(id, |recorded| recorded.at <= at).await?;
+        let history = self
+            .node
+            .history_until(id, |recorded| recorded.at <= at)
+            .await?;
         replay(&history)
             .filter(|invoice| invoice.organization == organization)
             .map(Arc::new)
@@ -269,7 +293,11 @@ impl InvoicesHandle {
 
     /// Shards running.
     pub(super) fn shards_running(&self) -> u64 {
-        self.node.shards.iter().filter(|shard| shard.is_running()).count() as u64
+        self.node
+            .shards
+            .iter()
+            .filter(|shard| shard.is_running())
+            .count() as u64
     }
 
     pub(super) fn shard_restarts(&self) -> u64 {
@@ -282,15 +310,28 @@ impl InvoicesHandle {
         organization: Option<OrganizationId>,
         request: Request,
     ) -> Result<Executed, ExecuteError> {
-        let call = Arc::new(Call { request, organization, started: AtomicBool::new(false) });
+        let call = Arc::new(Call {
+            request,
+            organization,
+            started: AtomicBool::new(false),
+        });
         let mut begun = 0;
         for _ in 0..DELIVERIES {
             let live = self.live(id).await?;
             live.touch(self.node.clock.now().as_millisecond());
-            let _place = self.node.live.enter(&live).map_err(|_| ExecuteError::Busy)?;
+            let _place = self
+                .node
+                .live
+                .enter(&live)
+                .map_err(|_| ExecuteError::Busy)?;
             let (reply, answer) = oneshot::channel();
-            if send(&live, InvoiceMessage::Execute { call: Arc::clone(&call), reply })
-                && let Ok(result) = answer.await
+            if send(
+                &live,
+                InvoiceMessage::Execute {
+                    call: Arc::clone(&call),
+                    reply,
+                },
+            ) && let Ok(result) = answer.await
             {
                 return result;
             }
@@ -330,7 +371,8 @@ impl InvoicesHandle {
 }
 
 fn send(live: &Live, message: InvoiceMessage) -> bool {
-    live.actor().is_some_and(|actor| actor.send_message(message).is_ok())
+    live.actor()
+        .is_some_and(|actor| actor.send_message(message).is_ok())
 }
 
 /// Supervises the shards.
@@ -353,7 +395,10 @@ impl Actor for Invoices {
         myself: ActorRef<()>,
         (): (),
     ) -> Result<InvoicesState, ActorProcessingErr> {
-        let mut state = InvoicesState { shards: HashMap::new(), restarts: Restarts::default() };
+        let mut state = InvoicesState {
+            shards: HashMap::new(),
+            restarts: Restarts::default(),
+        };
         for shard in 0..SHARDS {
             self.start_shard(&myself, &mut state, shard).await?;
         }
@@ -378,7 +423,10 @@ impl Actor for Invoices {
         if let Some(shard) = state.shards.remove(&actor.get_id()) {
             tracing::error!(shard, reason, "a shard went down and is started again");
             state.restarts.note(self.handle.node.clock.now())?;
-            self.handle.node.shard_restarts.fetch_add(1, Ordering::Relaxed);
+            self.handle
+                .node
+                .shard_restarts
+                .fetch_add(1, Ordering::Relaxed);
             self.start_shard(&myself, state, shard).await?;
         }
         Ok(())
@@ -392,7 +440,9 @@ impl Invoices {
         state: &mut InvoicesState,
         shard: u16,
     ) -> Result<(), ActorProcessingErr> {
-        let actor = Shard { node: Arc::clone(&self.handle.node) };
+        let actor = Shard {
+            node: Arc::clone(&self.handle.node),
+        };
         let (actor, _) = Actor::spawn_linked(None, actor, (), myself.get_cell()).await?;
         state.shards.insert(actor.get_id(), shard);
         self.handle.node.shards[usize::from(shard)].set(actor);

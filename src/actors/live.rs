@@ -23,7 +23,10 @@ pub struct Published {
 
 impl Published {
     pub fn new(invoice: Arc<Invoice>) -> Self {
-        Self { invoice, representation: OnceLock::new() }
+        Self {
+            invoice,
+            representation: OnceLock::new(),
+        }
     }
 }
 
@@ -52,7 +55,8 @@ impl Live {
     }
 
     pub(super) fn publish(&self, invoice: Option<Arc<Invoice>>) {
-        self.published.store(invoice.map(|invoice| Arc::new(Published::new(invoice))));
+        self.published
+            .store(invoice.map(|invoice| Arc::new(Published::new(invoice))));
     }
 
     pub(super) fn touch(&self, now_ms: i64) {
@@ -123,7 +127,8 @@ impl LiveInvoices {
 
     /// Forgets this incarnation, not one that has taken its place.
     pub(super) fn remove(&self, id: InvoiceId, live: &Arc<Live>) {
-        self.invoices.remove_if(&id, |_, present| Arc::ptr_eq(present, live));
+        self.invoices
+            .remove_if(&id, |_, present| Arc::ptr_eq(present, live));
     }
 
     pub(super) fn len(&self) -> usize {
@@ -139,7 +144,10 @@ impl LiveInvoices {
     pub(super) fn enter(&self, live: &Arc<Live>) -> Result<Place<'_>, TooMuchWaiting> {
         let all = self.waiting.fetch_add(1, Ordering::Relaxed);
         let own = live.waiting.fetch_add(1, Ordering::Relaxed);
-        let place = Place { all: &self.waiting, live: Arc::clone(live) };
+        let place = Place {
+            all: &self.waiting,
+            live: Arc::clone(live),
+        };
         if all >= self.bounds.waiting || own >= self.bounds.waiting_per_invoice {
             return Err(TooMuchWaiting);
         }
@@ -154,7 +162,10 @@ impl LiveInvoices {
             .iter()
             .map(|live| (live.used_at_ms(), Arc::clone(&live)))
             .collect();
-        let idle = all.iter().filter(|(used_at, _)| *used_at < before_ms).count();
+        let idle = all
+            .iter()
+            .filter(|(used_at, _)| *used_at < before_ms)
+            .count();
         let above = if all.len() > self.bounds.live {
             all.len() - self.bounds.live + self.bounds.live / 10
         } else {
@@ -179,15 +190,20 @@ impl LiveInvoices {
             watcher.receiver_count() == 0
         });
         if gone {
-            self.watchers.remove_if(&id, |_, watcher| watcher.receiver_count() == 0);
+            self.watchers
+                .remove_if(&id, |_, watcher| watcher.receiver_count() == 0);
         }
     }
 
     pub(super) fn watch(&self, id: InvoiceId) -> watch::Receiver<u64> {
         if self.watchers.len() > self.bounds.live {
-            self.watchers.retain(|_, watcher| watcher.receiver_count() > 0);
+            self.watchers
+                .retain(|_, watcher| watcher.receiver_count() > 0);
         }
-        self.watchers.entry(id).or_insert_with(|| watch::channel(0).0).subscribe()
+        self.watchers
+            .entry(id)
+            .or_insert_with(|| watch::channel(0).0)
+            .subscribe()
     }
 
     /// How many invoices are being watched.

@@ -31,7 +31,12 @@ pub struct MailWork {
 impl MailWork {
     pub fn new(mail: Mail, clock: Clock, per_domain_per_minute: u32) -> Self {
         let per_domain = RateLimit::new(per_domain_per_minute);
-        Self { mail, clock, per_domain, breaker: Breaker::new(FAILURES, PAUSE) }
+        Self {
+            mail,
+            clock,
+            per_domain,
+            breaker: Breaker::new(FAILURES, PAUSE),
+        }
     }
 
     fn admit(&self, mail: &OutgoingMail) -> Result<(), Timestamp> {
@@ -45,7 +50,9 @@ impl MailWork {
             .collect();
         domains.sort_unstable();
         domains.dedup();
-        domains.into_iter().try_for_each(|domain| self.per_domain.admit(domain, now))
+        domains
+            .into_iter()
+            .try_for_each(|domain| self.per_domain.admit(domain, now))
     }
 }
 

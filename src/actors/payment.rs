@@ -44,7 +44,12 @@ pub struct PaymentWork {
 
 impl PaymentWork {
     pub fn new(payments: Arc<Payments>, clock: Clock, timeout: Duration) -> Self {
-        Self { payments, clock, timeout, breaker: Breaker::new(FAILURES, PAUSE) }
+        Self {
+            payments,
+            clock,
+            timeout,
+            breaker: Breaker::new(FAILURES, PAUSE),
+        }
     }
 
     async fn ask(&self, task: PaymentTask) -> Result<PaymentOutcome, ProviderError> {

@@ -27,7 +27,10 @@ impl Work for PdfWork {
     const NAME: &'static str = "pdf";
 
     async fn run(&self, task: PdfTask) -> Self::Output {
-        let context = RenderContext { logo_png: task.logo_png, ..self.context.clone() };
+        let context = RenderContext {
+            logo_png: task.logo_png,
+            ..self.context.clone()
+        };
         let rendering = tokio::task::spawn_blocking(move || {
             render::document(&task.invoice, task.format, &context)
         });
@@ -35,7 +38,9 @@ impl Work for PdfWork {
             Ok(result) => result,
             // The renderer's panic is this worker's: its supervisor replaces it.
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(error) => Err(RenderError::Failed { reason: error.to_string() }),
+            Err(error) => Err(RenderError::Failed {
+                reason: error.to_string(),
+            }),
         }
     }
 }

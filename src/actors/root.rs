@@ -49,7 +49,11 @@ pub(super) struct TooManyRestarts;
 
 impl Restarts {
     pub(super) fn note(&mut self, now: Timestamp) -> Result<(), TooManyRestarts> {
-        while self.recent.front().is_some_and(|at| now.duration_since(*at) > RESTART_WINDOW) {
+        while self
+            .recent
+            .front()
+            .is_some_and(|at| now.duration_since(*at) > RESTART_WINDOW)
+        {
             self.recent.pop_front();
         }
         if self.recent.len() >= MAX_RESTARTS {
@@ -160,30 +164,58 @@ pub struct Parts {
 impl Parts {
     /// Puts the handles together; nothing runs yet.
     pub fn assemble(foundation: Foundation) -> Self {
-        let Foundation { config, clock, stores, mail, media, payments, context, auth } = foundation;
+        let Foundation {
+            config,
+            clock,
+            stores,
+            mail,
+            media,
+            payments,
+            context,
+            auth,
+        } = foundation;
         let pools = &config.pools;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let pdf_workers = if pools.pdf_workers == 0 { cores } else { pools.pdf_workers };
+        let pdf_workers = if pools.pdf_workers == 0 {
+            cores
+        } else {
+            pools.pdf_workers
+        };
         let pdf = Pool::new(
-            PdfWork { context: context.clone() },
-            PoolSize { workers: pdf_workers, queue: pools.pdf_queue },
+            PdfWork {
+                context: context.clone(),
+            },
+            PoolSize {
+                workers: pdf_workers,
+                queue: pools.pdf_queue,
+            },
         );
         let media_pool = Pool::new(
-            MediaWork { media: media.clone() },
-            PoolSize { workers: pools.media_workers, queue: pools.media_queue },
+            MediaWork {
+                media: media.clone(),
+            },
+            PoolSize {
+                workers: pools.media_workers,
+                queue: pools.media_queue,
+            },
         );
         let mail = Pool::new(
             MailWork::new(mail, clock.clone(), config.mail.per_domain_per_minute),
-            PoolSize { workers: pools.mail_workers, queue: pools.mail_queue },
+            PoolSize {
+                workers: pools.mail_workers,
+                queue: pools.mail_queue,
+            },
         );
         let provider_timeout = Duration::from_millis(config.payments.timeout_ms);
         let payment = Pool::new(
             PaymentWork::new(Arc::clone(&payments), clock.clone(), provider_timeout),
-            PoolSize { workers: pools.payment_workers, queue: pools.payment_queue },
+            PoolSize {
+                workers: pools.payment_workers,
+                queue: pools.payment_queue,
+            },
         );
         let outbox = OutboxHandle::new();
-        let invoices =
-            InvoicesHandle::new(&stores, clock.clone(), outbox.clone(), &config.actors);
+        let invoices = InvoicesHandle::new(&stores, clock.clone(), outbox.clone(), &config.actors);
         let documents = DocumentsHandle::new(
             pdf.clone(),
             media_pool.clone(),
@@ -228,9 +260,24 @@ impl Parts {
             Part::Payment => self.payment.spawn(root).await,
             Part::Outbox => {
                 let store = Arc::clone(&self.stores.feed);
-                spawn(Outbox { store, handle: self.outbox.clone() }, root).await
+                spawn(
+                    Outbox {
+                        store,
+                        handle: self.outbox.clone(),
+                    },
+                    root,
+                )
+                .await
             }
-            Part::Invoices => spawn(Invoices { handle: self.invoices.clone() }, root).await,
+            Part::Invoices => {
+                spawn(
+                    Invoices {
+                        handle: self.invoices.clone(),
+                    },
+                    root,
+                )
+                .await
+            }
             Part::Inbox => {
                 let inbox = Inbox {
                     handle: self.inbox.clone(),
@@ -252,8 +299,17 @@ impl Parts {
     }
 
     fn tree(&self) -> TreeNode {
-        let children = Part::ALL.into_iter().map(|part| self.tree_of(part)).collect();
-        TreeNode { name: "root".to_owned(), count: 1, queue_len: 0, restarts: 0, children }
+        let children = Part::ALL
+            .into_iter()
+            .map(|part| self.tree_of(part))
+            .collect();
+        TreeNode {
+            name: "root".to_owned(),
+            count: 1,
+            queue_len: 0,
+            restarts: 0,
+            children,
+        }
     }
 
     fn tree_of(&self, part: Part) -> TreeNode {
@@ -336,7 +392,10 @@ impl Actor for Root {
             let child = self.parts.spawn(part, myself.get_cell()).await?;
             children.insert(child.get_id(), part);
         }
-        Ok(RootState { children, restarts: Restarts::default() })
+        Ok(RootState {
+            children,
+            restarts: Restarts::default(),
+        })
     }
 
     async fn handle_supervisor_evt(
@@ -354,8 +413,14 @@ impl Actor for Root {
                 return Ok(());
             }
         };
-        let Some(part) = state.children.remove(&actor.get_id()) else { return Ok(()) };
-        tracing::error!(part = part.name(), reason, "a part went down and is started again");
+        let Some(part) = state.children.remove(&actor.get_id()) else {
+            return Ok(());
+        };
+        tracing::error!(
+            part = part.name(),
+            reason,
+            "a part went down and is started again"
+        );
         if let Err(error) = self.restart(&myself, state, part).await {
             let reason = format!("the part {} can't be kept running: {error}", part.name());
             self.fatal.send_replace(Some(reason));
@@ -409,10 +474,17 @@ impl NodeHandle {
             Err(format!("{shards} of {SHARDS} shards are running"))
         };
         vec![
-            dependency("store", store.ping().await.map_err(|error| error.to_string())),
+            dependency(
+                "store",
+                store.ping().await.map_err(|error| error.to_string()),
+            ),
             dependency(
                 "media",
-                self.parts.media_store.ping().await.map_err(|error| error.to_string()),
+                self.parts
+                    .media_store
+                    .ping()
+                    .await
+                    .map_err(|error| error.to_string()),
             ),
             dependency("shards", shards),
         ]
@@ -425,7 +497,11 @@ impl NodeHandle {
 }
 
 fn dependency(name: &str, state: Result<(), String>) -> Dependency {
-    Dependency { name: name.to_owned(), ok: state.is_ok(), detail: state.err() }
+    Dependency {
+        name: name.to_owned(),
+        ok: state.is_ok(),
+        detail: state.err(),
+    }
 }
 
 /// The running actors of a node.
@@ -441,10 +517,22 @@ impl RunningActors {
     /// Starts every part under its root.
     pub async fn start(parts: Parts) -> Result<Self, SpawnErr> {
         let (sender, fatal) = watch::channel(None);
-        let root = Root { parts: parts.clone(), fatal: sender };
+        let root = Root {
+            parts: parts.clone(),
+            fatal: sender,
+        };
         let (root, stopped) = Actor::spawn(None, root, ()).await?;
-        let handle = NodeHandle { parts: parts.clone(), draining: Arc::default() };
-        Ok(Self { root, stopped, parts, handle, fatal })
+        let handle = NodeHandle {
+            parts: parts.clone(),
+            draining: Arc::default(),
+        };
+        Ok(Self {
+            root,
+            stopped,
+            parts,
+            handle,
+            fatal,
+        })
     }
 
     pub fn handle(&self) -> NodeHandle {
@@ -454,7 +542,11 @@ impl RunningActors {
     /// Resolves with the reason when the node can't go on.
     pub async fn failed(&self) -> String {
         let mut fatal = self.fatal.clone();
-        let reason = fatal.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
+        let reason = fatal
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|reason| reason.clone());
         reason.unwrap_or_else(|| "the root of the supervision tree went down".to_owned())
     }
 

@@ -15,7 +15,10 @@ use crate::domain::ids::InvoiceId;
 
 pub(super) enum ShardMessage {
     /// Answers with the live invoice, spawned if need be.
-    Activate { id: InvoiceId, reply: oneshot::Sender<Arc<Live>> },
+    Activate {
+        id: InvoiceId,
+        reply: oneshot::Sender<Arc<Live>>,
+    },
 }
 
 pub(super) struct Shard {
@@ -37,7 +40,9 @@ impl Actor for Shard {
         _: ActorRef<ShardMessage>,
         (): (),
     ) -> Result<ShardState, ActorProcessingErr> {
-        Ok(ShardState { children: HashMap::new() })
+        Ok(ShardState {
+            children: HashMap::new(),
+        })
     }
 
     async fn handle(
@@ -90,11 +95,18 @@ impl Shard {
         }
         let live = Arc::new(Live::default());
         live.touch(self.node.clock.now().as_millisecond());
-        let actor = InvoiceActor { node: Arc::clone(&self.node) };
-        let arguments = InvoiceArguments { id, live: Arc::clone(&live) };
+        let actor = InvoiceActor {
+            node: Arc::clone(&self.node),
+        };
+        let arguments = InvoiceArguments {
+            id,
+            live: Arc::clone(&live),
+        };
         let (actor, _) =
             ActorRuntime::spawn_linked_instant(None, actor, arguments, myself.get_cell())?;
-        state.children.insert(actor.get_id(), (id, Arc::clone(&live)));
+        state
+            .children
+            .insert(actor.get_id(), (id, Arc::clone(&live)));
         live.set_actor(actor);
         self.node.live.insert(id, Arc::clone(&live));
         Ok(live)

@@ -18,7 +18,10 @@ pub(super) struct RateLimit {
 
 impl RateLimit {
     pub(super) fn new(per_minute: u32) -> Self {
-        Self { per_minute, uses: DashMap::new() }
+        Self {
+            per_minute,
+            uses: DashMap::new(),
+        }
     }
 
     /// Counts one use, or says when the next is possible.
@@ -27,7 +30,10 @@ impl RateLimit {
         if self.uses.len() >= MAX_DESTINATIONS {
             self.uses.retain(|_, (last, _)| *last == minute);
         }
-        let mut entry = self.uses.entry(destination.to_owned()).or_insert((minute, 0));
+        let mut entry = self
+            .uses
+            .entry(destination.to_owned())
+            .or_insert((minute, 0));
         if entry.0 != minute {
             *entry = (minute, 0);
         }
@@ -74,9 +80,14 @@ impl Breaker {
     }
 
     pub(super) fn failed(&self, now: Timestamp) {
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+        let failures = self
+            .failures
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1);
         if failures >= self.threshold {
-            let until = now.as_millisecond().saturating_add(self.open_for.as_millis() as i64);
+            let until = now
+                .as_millisecond()
+                .saturating_add(self.open_for.as_millis() as i64);
             self.open_until_ms.store(until, Ordering::Relaxed);
         }
     }

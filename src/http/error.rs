@@ -319,6 +319,7 @@ impl From<Refusal> for ApiError {
             Refusal::AlreadyExists => "already_exists",
             Refusal::InvoiceNotDraft { .. } => "invoice_not_draft",
             Refusal::InvoiceNotOpen { .. } => "invoice_not_open",
+            Refusal::DraftNotVoidable => "draft_not_voidable",
             Refusal::AlreadyPaid => "already_paid",
             Refusal::AlreadyVoid => "already_void",
             Refusal::PaymentInProgress => "payment_in_progress",

@@ -18,15 +18,24 @@ use crate::outbound::payment::Payments;
 use crate::store::Stores;
 
 pub mod answer;
+mod api_keys;
+mod auth;
 pub mod conditional;
 mod cors;
 pub mod error;
 pub mod extract;
+mod grants;
 mod http_metrics;
 pub mod idempotency;
 pub mod input;
+mod me;
 mod middleware;
 pub mod paging;
+mod roles;
+mod setup;
+mod setup_page;
+pub mod show;
+mod users;
 
 use error::ApiError;
 
@@ -68,6 +77,12 @@ impl std::ops::Deref for AppState {
 /// Every documented route. A resource's file gives its own as `routes()`.
 fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(auth::routes())
+        .merge(me::routes())
+        .merge(users::routes())
+        .merge(roles::routes())
+        .merge(api_keys::routes())
+        .merge(setup::routes())
 }
 
 /// The OpenAPI document of all routes.
