@@ -410,6 +410,3 @@ fn inclusive(
 fn sum_over(group: &Group<'_>, of: impl Fn(usize) -> Option<i128>) -> Option<i128> {
     group.lines.iter().try_fold(0_i128, |sum, &line| sum.checked_add(of(line)?))
 }
-
-#[cfg(test)]
-mod tests;

@@ -361,6 +361,3 @@ fn check_metadata(problems: &mut Problems, metadata: &Metadata) {
         text::limited(problems, key, value, Text::Block(limits::METADATA_VALUE_CHARS));
     }
 }
-
-#[cfg(test)]
-mod tests;
