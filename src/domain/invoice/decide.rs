@@ -62,7 +62,11 @@ pub enum Step {
     Replayed { version: u64 },
     /// Nothing to do: the invoice already is as asked.
     Unchanged,
-    Changed { invoice: Box<Invoice>, recorded: Vec<Recorded>, events: Vec<PublicEvent> },
+    Changed {
+        invoice: Box<Invoice>,
+        recorded: Vec<Recorded>,
+        events: Vec<PublicEvent>,
+    },
 }
 
 /// Repeats, preconditions, [`decide`], then [`super::evolve::evolve`]: everything an actor does

@@ -24,7 +24,10 @@ pub enum EffectKind {
     /// Take the provider's page down.
     ExpirePaymentLink { link: String },
     /// Charge a payment method.
-    Charge { payment_method: String, amount: Money },
+    Charge {
+        payment_method: String,
+        amount: Money,
+    },
     /// Send the invoice by mail.
     Mail { order: SendOrder },
     /// Tell an uploader that the file is ready.
@@ -78,7 +81,10 @@ impl FromStr for EffectKindName {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or(())
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name() == text)
+            .ok_or(())
     }
 }
 
@@ -133,7 +139,10 @@ pub struct PendingEffect {
 impl PendingEffect {
     pub(super) fn blocks_another_charge(&self) -> bool {
         let is_charge = matches!(self.kind, EffectKind::Charge { .. });
-        let unknown = self.last_error.as_ref().is_some_and(|error| error.outcome_unknown);
+        let unknown = self
+            .last_error
+            .as_ref()
+            .is_some_and(|error| error.outcome_unknown);
         is_charge && (!self.parked || unknown)
     }
 
@@ -168,7 +177,11 @@ impl Invoice {
             .iter()
             .filter(|effect| effect.is_ready(self))
             .map(|effect| effect.next_attempt_at);
-        let send = self.delivery.scheduled.as_ref().map(|scheduled| scheduled.at);
+        let send = self
+            .delivery
+            .scheduled
+            .as_ref()
+            .map(|scheduled| scheduled.at);
         effects.chain(send).chain(self.becomes_overdue_at()).min()
     }
 }

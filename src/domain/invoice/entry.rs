@@ -21,35 +21,91 @@ pub enum Entry {
         content: Box<Content>,
         page_secret: String,
     },
-    Edited { content: Box<Content> },
+    Edited {
+        content: Box<Content>,
+    },
     Deleted,
     /// The intent to finalize: a number is being allocated.
-    FinalizeRequested { issuer: Box<Issuer>, then_send: Option<SendOrder> },
+    FinalizeRequested {
+        issuer: Box<Issuer>,
+        then_send: Option<SendOrder>,
+    },
     /// The content is fixed and has a number.
-    Finalized { allocated: AllocatedNumber, due_on: jiff::civil::Date },
-    SendScheduled { at: Timestamp, order: SendOrder },
-    SendRequested { order: SendOrder },
+    Finalized {
+        allocated: AllocatedNumber,
+        due_on: jiff::civil::Date,
+    },
+    SendScheduled {
+        at: Timestamp,
+        order: SendOrder,
+    },
+    SendRequested {
+        order: SendOrder,
+    },
     /// An upload's owner is to be told that the document is ready.
-    NoticeRequested { to: String },
-    EffectClaimed { effect: EffectId },
-    DocumentStored { effect: EffectId, stored: StoredDocument },
-    PaymentLinkCreated { effect: EffectId, link: PaymentLink },
-    PaymentLinkExpired { effect: EffectId },
-    MailSent { effect: EffectId, message_id: String },
-    NoticeSent { effect: EffectId, message_id: String },
-    ChargeRequested { payment_method: String, amount: Money },
-    ChargeFailed { effect: EffectId, code: String, detail: String },
+    NoticeRequested {
+        to: String,
+    },
+    EffectClaimed {
+        effect: EffectId,
+    },
+    DocumentStored {
+        effect: EffectId,
+        stored: StoredDocument,
+    },
+    PaymentLinkCreated {
+        effect: EffectId,
+        link: PaymentLink,
+    },
+    PaymentLinkExpired {
+        effect: EffectId,
+    },
+    MailSent {
+        effect: EffectId,
+        message_id: String,
+    },
+    NoticeSent {
+        effect: EffectId,
+        message_id: String,
+    },
+    ChargeRequested {
+        payment_method: String,
+        amount: Money,
+    },
+    ChargeFailed {
+        effect: EffectId,
+        code: String,
+        detail: String,
+    },
     /// Money came in; `effect` is the charge that brought it.
-    PaymentReceived { effect: Option<EffectId>, payment: Payment },
+    PaymentReceived {
+        effect: Option<EffectId>,
+        payment: Payment,
+    },
     Paid,
     BecameOverdue,
-    Voided { reason: Option<String> },
-    MarkedUncollectible { reason: Option<String> },
+    Voided {
+        reason: Option<String>,
+    },
+    MarkedUncollectible {
+        reason: Option<String>,
+    },
     Viewed,
-    PageSecretRotated { page_secret: String },
-    EffectFailed { effect: EffectId, error: EffectError, retry_at: Timestamp },
-    EffectParked { effect: EffectId, error: EffectError },
-    EffectsRetried { effects: Vec<EffectId> },
+    PageSecretRotated {
+        page_secret: String,
+    },
+    EffectFailed {
+        effect: EffectId,
+        error: EffectError,
+        retry_at: Timestamp,
+    },
+    EffectParked {
+        effect: EffectId,
+        error: EffectError,
+    },
+    EffectsRetried {
+        effects: Vec<EffectId>,
+    },
 }
 
 /// An entry as it stands in the history.

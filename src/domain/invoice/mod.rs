@@ -100,7 +100,9 @@ pub struct Content {
 pub enum Source {
     Api,
     /// An uploaded file with a number of its own; `format` is the document it is turned into.
-    Upload { format: DocumentFormat },
+    Upload {
+        format: DocumentFormat,
+    },
 }
 
 /// The formats a document can have.
@@ -135,12 +137,27 @@ pub enum State {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         then_send: Option<SendOrder>,
     },
-    Open { issued: Issued },
-    Paid { issued: Issued, paid_at: Timestamp },
-    Void { issued: Issued, voided_at: Timestamp, reason: Option<String> },
-    Uncollectible { issued: Issued, marked_at: Timestamp, reason: Option<String> },
+    Open {
+        issued: Issued,
+    },
+    Paid {
+        issued: Issued,
+        paid_at: Timestamp,
+    },
+    Void {
+        issued: Issued,
+        voided_at: Timestamp,
+        reason: Option<String>,
+    },
+    Uncollectible {
+        issued: Issued,
+        marked_at: Timestamp,
+        reason: Option<String>,
+    },
     /// A deleted draft: kept so that a repeated create gives the first answer.
-    Deleted { at: Timestamp },
+    Deleted {
+        at: Timestamp,
+    },
 }
 
 /// A status without its data, as the API shows it.
@@ -392,7 +409,12 @@ impl Invoice {
 
     /// The sum of all payments.
     pub fn paid(&self) -> Money {
-        let minor = self.payment.received.iter().map(|payment| payment.amount.minor).sum();
+        let minor = self
+            .payment
+            .received
+            .iter()
+            .map(|payment| payment.amount.minor)
+            .sum();
         Money::new(minor, self.currency())
     }
 
@@ -407,7 +429,9 @@ impl Invoice {
 
     /// The charge that is under way or whose outcome is not known.
     pub fn charge_in_flight(&self) -> Option<&PendingEffect> {
-        self.effects.iter().find(|effect| effect.blocks_another_charge())
+        self.effects
+            .iter()
+            .find(|effect| effect.blocks_another_charge())
     }
 
     pub fn payment_status(&self) -> PaymentStatus {
