@@ -8,6 +8,7 @@ use super::password::{self, HashingFailed};
 use super::{normal_email, roles};
 use crate::clock::{self, Clock};
 use crate::domain::ids::{OrganizationId, UserId};
+use crate::domain::invoice::validate::is_email;
 use crate::domain::limits;
 use crate::domain::money::Currency;
 use crate::domain::party::{Issuer, Locale, MailTexts, Organization, PageSize, Rounding};
@@ -120,7 +121,7 @@ pub fn check_email(field: &str, email: &str, problems: &mut Problems) {
             "too_long",
             format!("at most {} characters", limits::EMAIL_CHARS),
         );
-    } else if normal_email(email).parse::<lettre::Address>().is_err() {
+    } else if !is_email(&normal_email(email)) {
         problems.add(
             field,
             "invalid_email",
