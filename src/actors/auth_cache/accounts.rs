@@ -161,7 +161,7 @@ pub async fn found(
     let organization = new_organization(organization_name, now);
     let hash = password::hash(person.password.clone()).await?;
     let roles = vec![roles::ADMINISTRATOR.to_owned()];
-    let user = new_user(organization.id, person, roles, hash, now);
+    let user = new_user(new_id(), organization.id, person, roles, hash, now);
     directory.found_organization(&organization, &user).await?;
     tracing::info!(
         organization.id = %organization.id, user.id = %user.id,
@@ -232,7 +232,7 @@ pub async fn add_user(
         return Err(AccountError::NoSuchRole { name: name.clone() });
     }
     let hash = password::hash(person.password.clone()).await?;
-    let user = new_user(organization, person, roles, hash, clock.now());
+    let user = new_user(new_id(), organization, person, roles, hash, clock.now());
     stores.identity.insert_user(&user).await?;
     Ok(user)
 }
@@ -270,6 +270,7 @@ pub async fn organization_of(stores: &Stores, email: &str) -> Result<Organizatio
 
 /// A user as it is first stored.
 pub fn new_user(
+    id: UserId,
     organization: OrganizationId,
     person: &Person,
     roles: Vec<String>,
@@ -277,7 +278,7 @@ pub fn new_user(
     now: Timestamp,
 ) -> User {
     User {
-        id: UserId::new(clock::new_uuid()),
+        id,
         organization,
         version: 1,
         first_name: person.first_name.trim().to_owned(),
@@ -288,6 +289,10 @@ pub fn new_user(
         created_at: now,
         updated_at: now,
     }
+}
+
+fn new_id() -> UserId {
+    UserId::new(clock::new_uuid())
 }
 
 fn new_organization(legal_name: &str, now: Timestamp) -> Organization {
