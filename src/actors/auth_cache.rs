@@ -41,8 +41,6 @@ impl AuthHandle {
     /// Who sent this bearer token (access token or API key).
     pub async fn authenticate(&self, bearer: &str) -> Result<Arc<Caller>, AuthError> {
         let _ = bearer;
-        Err(AuthError::Unauthenticated {
-            detail: "not built yet",
-        })
+        Err(AuthError::Unauthenticated { detail: "not built yet" })
     }
 }

@@ -16,8 +16,6 @@ impl InboxHandle {
         body: &[u8],
     ) -> Result<(), StoreError> {
         let _ = (provider, event, body);
-        Err(StoreError::Unavailable {
-            reason: "not built yet".to_owned(),
-        })
+        Err(StoreError::Unavailable { reason: "not built yet".to_owned() })
     }
 }

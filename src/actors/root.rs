@@ -32,13 +32,7 @@ pub struct NodeHandle {}
 impl NodeHandle {
     /// The supervision tree with counts and queue lengths.
     pub async fn tree(&self) -> TreeNode {
-        TreeNode {
-            name: "root".to_owned(),
-            count: 1,
-            queue_len: 0,
-            restarts: 0,
-            children: vec![],
-        }
+        TreeNode { name: "root".to_owned(), count: 1, queue_len: 0, restarts: 0, children: vec![] }
     }
 
     /// Each dependency and its state.

@@ -6,9 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::super::ids::{EffectId, InvoiceId, OrganizationId};
 use super::super::money::Money;
 use super::super::party::Issuer;
+use super::super::problem::Problem;
 use super::command::{AllocatedNumber, Initiator, SendOrder};
 use super::effect::EffectError;
-use super::{Content, Payment, PaymentLink, RememberedRequest, Source, StoredDocument};
+use super::{
+    Content, Payment, PaymentLink, ProviderPayment, RememberedRequest, Source, StoredDocument,
+};
 
 /// One fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,9 +38,15 @@ pub enum Entry {
         allocated: AllocatedNumber,
         due_on: jiff::civil::Date,
     },
+    /// `issuer` is the organization's present data, for a draft.
     SendScheduled {
         at: Timestamp,
         order: SendOrder,
+        issuer: Option<Box<Issuer>>,
+    },
+    /// A scheduled send could not be done when its time came: the draft can't be issued.
+    SendCancelled {
+        problems: Vec<Problem>,
     },
     SendRequested {
         order: SendOrder,
@@ -76,6 +85,11 @@ pub enum Entry {
         effect: EffectId,
         code: String,
         detail: String,
+    },
+    /// The charge brought a payment that is recorded already: its webhook came first.
+    ChargeSettled {
+        effect: EffectId,
+        payment: ProviderPayment,
     },
     /// Money came in; `effect` is the charge that brought it.
     PaymentReceived {
