@@ -374,7 +374,13 @@ impl From<StoreError> for ApiError {
                 "the store is not available; nothing was written",
             )
             .caused_by(error.to_string()),
-            StoreError::Corrupt { .. } | StoreError::SchemaTooNew { .. } => {
+            StoreError::LastAdministrator => Self::conflict(
+                "last_administrator",
+                "the last administrator can't be removed or lose the role; make another one first",
+            ),
+            StoreError::Corrupt { .. }
+            | StoreError::SchemaTooNew { .. }
+            | StoreError::InUse { .. } => {
                 Self::internal(error.to_string())
             }
         }
