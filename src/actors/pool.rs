@@ -75,13 +75,17 @@ struct Inner<W: Work> {
 
 impl<W: Work> Clone for Pool<W> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
     }
 }
 
 impl<W: Work> fmt::Debug for Pool<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("name", &W::NAME).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("name", &W::NAME)
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,7 +96,10 @@ impl<W: Work> Pool<W> {
         Self {
             inner: Arc::new(Inner {
                 work: Arc::new(work),
-                size: PoolSize { workers, queue: size.queue },
+                size: PoolSize {
+                    workers,
+                    queue: size.queue,
+                },
                 factory: Slot::default(),
                 in_flight: AtomicU64::new(0),
                 next_key: AtomicU64::new(0),
@@ -103,7 +110,9 @@ impl<W: Work> Pool<W> {
     /// Starts (or restarts) the factory under its supervisor.
     pub async fn spawn(&self, supervisor: ActorCell) -> Result<ActorCell, SpawnErr> {
         let arguments = FactoryArguments::builder()
-            .worker_builder(Box::new(Builder { work: Arc::clone(&self.inner.work) }) as Box<_>)
+            .worker_builder(Box::new(Builder {
+                work: Arc::clone(&self.inner.work),
+            }) as Box<_>)
             .num_initial_workers(self.inner.size.workers)
             .router(QueuerRouting::default())
             .queue(DefaultQueue::default())
@@ -126,7 +135,10 @@ impl<W: Work> Pool<W> {
         let _in_flight = InFlight::enter::<W>(&self.inner.in_flight);
         let job = Job {
             key: self.inner.next_key.fetch_add(1, Ordering::Relaxed),
-            msg: Ticket::<W> { task: Some(task), reply: Some(reply) },
+            msg: Ticket::<W> {
+                task: Some(task),
+                reply: Some(reply),
+            },
             options: JobOptions::default(),
             accepted: None,
         };
@@ -159,7 +171,10 @@ struct InFlight<'a> {
 
 impl<'a> InFlight<'a> {
     fn enter<W: Work>(count: &'a AtomicU64) -> Self {
-        let this = Self { count, pool: W::NAME };
+        let this = Self {
+            count,
+            pool: W::NAME,
+        };
         this.show(count.fetch_add(1, Ordering::Relaxed) + 1);
         this
     }
@@ -218,7 +233,12 @@ struct Builder<W> {
 
 impl<W: Work> WorkerBuilder<PoolWorker<W>, ()> for Builder<W> {
     fn build(&mut self, _: WorkerId) -> (PoolWorker<W>, ()) {
-        (PoolWorker { work: Arc::clone(&self.work) }, ())
+        (
+            PoolWorker {
+                work: Arc::clone(&self.work),
+            },
+            (),
+        )
     }
 }
 
@@ -241,4 +261,3 @@ type PoolFactory<W> = Factory<
     QueuerRouting<u64, Ticket<W>>,
     DefaultQueue<u64, Ticket<W>>,
 >;
-

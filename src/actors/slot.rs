@@ -7,19 +7,23 @@ use arc_swap::ArcSwapOption;
 use ractor::{ActorRef, ActorStatus, Message};
 
 /// Holds the present incarnation of an actor. Clones share it.
-pub struct Slot<M> {
+pub(super) struct Slot<M> {
     actor: Arc<ArcSwapOption<ActorRef<M>>>,
 }
 
 impl<M> Clone for Slot<M> {
     fn clone(&self) -> Self {
-        Self { actor: Arc::clone(&self.actor) }
+        Self {
+            actor: Arc::clone(&self.actor),
+        }
     }
 }
 
 impl<M> Default for Slot<M> {
     fn default() -> Self {
-        Self { actor: Arc::new(ArcSwapOption::empty()) }
+        Self {
+            actor: Arc::new(ArcSwapOption::empty()),
+        }
     }
 }
 
@@ -31,25 +35,28 @@ impl<M> fmt::Debug for Slot<M> {
 
 /// The actor is being restarted; the message comes back.
 #[derive(Debug)]
-pub struct NotRunning;
+pub(super) struct NotRunning;
 
 impl<M: Message> Slot<M> {
     /// Puts a new incarnation in.
-    pub fn set(&self, actor: ActorRef<M>) {
+    pub(super) fn set(&self, actor: ActorRef<M>) {
         self.actor.store(Some(Arc::new(actor)));
     }
 
     /// Sends to the present incarnation.
-    pub fn send(&self, message: M) -> Result<(), NotRunning> {
+    pub(super) fn send(&self, message: M) -> Result<(), NotRunning> {
         match self.actor.load().as_deref() {
             Some(actor) => actor.send_message(message).map_err(|_| NotRunning),
             None => Err(NotRunning),
         }
     }
 
-    pub fn is_running(&self) -> bool {
+    pub(super) fn is_running(&self) -> bool {
         self.actor.load().as_deref().is_some_and(|actor| {
-            matches!(actor.get_status(), ActorStatus::Starting | ActorStatus::Running)
+            matches!(
+                actor.get_status(),
+                ActorStatus::Starting | ActorStatus::Running
+            )
         })
     }
 }

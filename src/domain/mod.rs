@@ -7,5 +7,6 @@ pub mod money;
 pub mod party;
 pub mod permission;
 pub mod problem;
+pub mod series;
 pub mod tax;
 pub mod totals;

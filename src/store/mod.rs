@@ -38,7 +38,9 @@ pub enum StoreError {
     #[error("stored data is damaged: {reason}")]
     Corrupt { reason: String },
     /// The data were written by a newer Faktor.
-    #[error("the data directory has schema {found}, this binary knows up to {known}; use the newer binary")]
+    #[error(
+        "the data directory has schema {found}, this binary knows up to {known}; use the newer binary"
+    )]
     SchemaTooNew { found: i64, known: i64 },
 }
 
@@ -56,9 +58,13 @@ pub struct ShardId(pub u16);
 impl ShardId {
     /// The shard of an invoice: a stable hash of its id (FNV-1a over the 16 bytes).
     pub fn of(id: InvoiceId) -> Self {
-        let hash = id.uuid().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let hash = id
+            .uuid()
+            .as_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+            });
         Self(((hash ^ (hash >> 32)) % u64::from(SHARDS)) as u16)
     }
 }
@@ -323,8 +329,11 @@ pub trait IdentityStore: Send + Sync + 'static {
     async fn insert_user(&self, user: &User) -> Result<(), StoreError>;
     /// Conditional on `user.version - 1`. Refuses with `Conflict`, or `Taken`.
     async fn update_user(&self, user: &User) -> Result<(), StoreError>;
-    async fn delete_user(&self, organization: OrganizationId, id: UserId)
-    -> Result<bool, StoreError>;
+    async fn delete_user(
+        &self,
+        organization: OrganizationId,
+        id: UserId,
+    ) -> Result<bool, StoreError>;
     async fn user(&self, id: UserId) -> Result<Option<User>, StoreError>;
     async fn user_by_email(&self, email: &str) -> Result<Option<User>, StoreError>;
     async fn users(
@@ -343,8 +352,11 @@ pub trait IdentityStore: Send + Sync + 'static {
     /// `Taken { field: "name" }` when it exists.
     async fn insert_role(&self, role: &Role) -> Result<(), StoreError>;
     async fn update_role(&self, role: &Role) -> Result<(), StoreError>;
-    async fn delete_role(&self, organization: OrganizationId, name: &str)
-    -> Result<bool, StoreError>;
+    async fn delete_role(
+        &self,
+        organization: OrganizationId,
+        name: &str,
+    ) -> Result<bool, StoreError>;
 
     async fn insert_api_key(&self, key: &ApiKey) -> Result<(), StoreError>;
     async fn api_key_by_hash(&self, secret_hash: &str) -> Result<Option<ApiKey>, StoreError>;

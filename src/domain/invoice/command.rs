@@ -61,7 +61,11 @@ pub struct AllocatedNumber {
 #[serde(tag = "command", rename_all = "snake_case")]
 pub enum Command {
     /// Makes a draft.
-    Create { organization: OrganizationId, content: Box<Content>, page_secret: String },
+    Create {
+        organization: OrganizationId,
+        content: Box<Content>,
+        page_secret: String,
+    },
     /// Makes an issued invoice from an uploaded file that has a number of its own.
     Import {
         organization: OrganizationId,
@@ -74,14 +78,27 @@ pub enum Command {
         notify: Option<String>,
     },
     /// Replaces a draft's content.
-    Edit { content: Box<Content> },
+    Edit {
+        content: Box<Content>,
+    },
     Delete,
     /// Gives a number and fixes the content; `issuer` is the organization's present data.
-    Finalize { issuer: Box<Issuer>, send: Option<SendRequest> },
+    Finalize {
+        issuer: Box<Issuer>,
+        send: Option<SendRequest>,
+    },
     /// The result of [`super::effect::EffectKind::Number`].
-    AssignNumber { effect: EffectId, allocated: AllocatedNumber },
-    Send { issuer: Box<Issuer>, request: SendRequest },
-    Pay { payment_method: String },
+    AssignNumber {
+        effect: EffectId,
+        allocated: AllocatedNumber,
+    },
+    Send {
+        issuer: Box<Issuer>,
+        request: SendRequest,
+    },
+    Pay {
+        payment_method: String,
+    },
     /// Money received elsewhere.
     RecordPayment {
         amount: Money,
@@ -89,8 +106,12 @@ pub enum Command {
         received_on: Option<Date>,
         reference: Option<String>,
     },
-    Void { reason: Option<String> },
-    MarkUncollectible { reason: Option<String> },
+    Void {
+        reason: Option<String>,
+    },
+    MarkUncollectible {
+        reason: Option<String>,
+    },
     /// Re-issues parked effects.
     Retry,
     /// The clock passed `wake_at`.
@@ -98,14 +119,29 @@ pub enum Command {
     /// The customer opened the invoice's page.
     View,
     /// Revokes the customer's page address and makes a new one.
-    RotatePageSecret { page_secret: String },
+    RotatePageSecret {
+        page_secret: String,
+    },
     /// Persists a mail attempt before it begins.
-    ClaimEffect { effect: EffectId },
-    CompleteDocument { effect: EffectId, stored: StoredDocument },
-    CompletePaymentLink { effect: EffectId, link: PaymentLink },
+    ClaimEffect {
+        effect: EffectId,
+    },
+    CompleteDocument {
+        effect: EffectId,
+        stored: StoredDocument,
+    },
+    CompletePaymentLink {
+        effect: EffectId,
+        link: PaymentLink,
+    },
     /// An effect that leaves nothing behind but being done.
-    CompleteEffect { effect: EffectId },
-    CompleteMail { effect: EffectId, message_id: String },
+    CompleteEffect {
+        effect: EffectId,
+    },
+    CompleteMail {
+        effect: EffectId,
+        message_id: String,
+    },
     /// The provider says money came in: a charge's reply or a webhook.
     ReceiveProviderPayment {
         /// The charge this answers, if one of ours.
@@ -115,9 +151,23 @@ pub enum Command {
         method: String,
     },
     /// The provider says a charge will bring no money.
-    FailCharge { effect: EffectId, code: String, detail: String },
+    FailCharge {
+        effect: EffectId,
+        code: String,
+        detail: String,
+    },
     /// An attempt failed; `retry_at` is when to try again unless it is given up.
-    FailEffect { effect: EffectId, error: EffectError, retry_at: Timestamp, max_attempts: u32 },
+    FailEffect {
+        effect: EffectId,
+        error: EffectError,
+        retry_at: Timestamp,
+        max_attempts: u32,
+    },
+    /// There was no room to try it (a full queue, a rate limit, a pause); no attempt is counted.
+    PostponeEffect {
+        effect: EffectId,
+        until: Timestamp,
+    },
 }
 
 impl Command {
@@ -147,6 +197,7 @@ impl Command {
             Self::ReceiveProviderPayment { .. } => "receive_provider_payment",
             Self::FailCharge { .. } => "fail_charge",
             Self::FailEffect { .. } => "fail_effect",
+            Self::PostponeEffect { .. } => "postpone_effect",
         }
     }
 

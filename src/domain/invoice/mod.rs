@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::{CustomerId, EffectId, InvoiceId, OrganizationId};
 use super::money::{Currency, Money};
 use super::party::{Issuer, Locale, MailTexts, Metadata, PageSize, Party, Rounding};
+use super::problem::Problem;
 use super::tax::Tax;
 use super::totals::Totals;
 
@@ -17,19 +18,29 @@ pub mod effect;
 pub mod entry;
 pub mod event;
 pub mod evolve;
+pub mod step;
 pub mod validate;
 
 use command::SendOrder;
 use effect::PendingEffect;
 
 /// A percentage of, or an amount off, what it applies to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AllowanceValue {
     /// In percent: 10 means 10 %.
     Percent(Decimal),
     /// In major units of the invoice's currency.
     Amount(Decimal),
+}
+
+impl AllowanceValue {
+    /// The number alone, whatever it counts.
+    pub const fn number(self) -> Decimal {
+        match self {
+            Self::Percent(number) | Self::Amount(number) => number,
+        }
+    }
 }
 
 /// A discount (EN 16931 allowance) or charge, of a line or of the whole document.
@@ -100,7 +111,9 @@ pub struct Content {
 pub enum Source {
     Api,
     /// An uploaded file with a number of its own; `format` is the document it is turned into.
-    Upload { format: DocumentFormat },
+    Upload {
+        format: DocumentFormat,
+    },
 }
 
 /// The formats a document can have.
@@ -135,12 +148,27 @@ pub enum State {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         then_send: Option<SendOrder>,
     },
-    Open { issued: Issued },
-    Paid { issued: Issued, paid_at: Timestamp },
-    Void { issued: Issued, voided_at: Timestamp, reason: Option<String> },
-    Uncollectible { issued: Issued, marked_at: Timestamp, reason: Option<String> },
+    Open {
+        issued: Issued,
+    },
+    Paid {
+        issued: Issued,
+        paid_at: Timestamp,
+    },
+    Void {
+        issued: Issued,
+        voided_at: Timestamp,
+        reason: Option<String>,
+    },
+    Uncollectible {
+        issued: Issued,
+        marked_at: Timestamp,
+        reason: Option<String>,
+    },
     /// A deleted draft: kept so that a repeated create gives the first answer.
-    Deleted { at: Timestamp },
+    Deleted {
+        at: Timestamp,
+    },
 }
 
 /// A status without its data, as the API shows it.
@@ -197,6 +225,9 @@ pub struct Payment {
     /// The provider and its payment's id: the same payment reported twice is recorded once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<ProviderPayment>,
+    /// The charge of ours that brought it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub charge: Option<EffectId>,
 }
 
 /// A payment's identity at a provider.
@@ -238,6 +269,8 @@ pub struct PaymentLink {
     /// The provider's id of the link.
     pub id: String,
     pub url: String,
+    /// What the customer pays there.
+    pub amount: Money,
     /// False once the invoice needs no money any more.
     pub active: bool,
 }
@@ -309,6 +342,9 @@ pub struct DeliveryState {
     pub sent_at: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
+    /// Why a scheduled send could not be done when its time came.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
     /// A send that waits for its time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scheduled: Option<ScheduledSend>,
@@ -392,7 +428,10 @@ impl Invoice {
 
     /// The sum of all payments.
     pub fn paid(&self) -> Money {
-        let minor = self.payment.received.iter().map(|payment| payment.amount.minor).sum();
+        let payments = self.payment.received.iter();
+        let minor = payments.fold(0_i64, |sum, payment| {
+            sum.saturating_add(payment.amount.minor)
+        });
         Money::new(minor, self.currency())
     }
 
@@ -400,14 +439,21 @@ impl Invoice {
     pub fn due(&self) -> Money {
         let minor = match self.state {
             State::Void { .. } | State::Deleted { .. } => 0,
-            _ => (self.totals.total.minor - self.paid().minor).max(0),
+            _ => self
+                .totals
+                .total
+                .minor
+                .saturating_sub(self.paid().minor)
+                .max(0),
         };
         Money::new(minor, self.currency())
     }
 
     /// The charge that is under way or whose outcome is not known.
     pub fn charge_in_flight(&self) -> Option<&PendingEffect> {
-        self.effects.iter().find(|effect| effect.blocks_another_charge())
+        self.effects
+            .iter()
+            .find(|effect| effect.blocks_another_charge())
     }
 
     pub fn payment_status(&self) -> PaymentStatus {
