@@ -6,7 +6,7 @@ use super::App;
 use super::error::ApiError;
 use super::extract::Authenticated;
 use crate::actors::auth_cache::roles;
-use crate::domain::permission::Permissions;
+use crate::domain::permission::{Permission, Permissions};
 use crate::domain::problem::Problems;
 
 /// Roles of one user or key.
@@ -48,7 +48,7 @@ pub(super) fn check_permissions(
         return Ok(());
     }
     let missing: Vec<_> =
-        permissions.iter().filter(|permission| !held.contains(*permission)).map(|p| p.name()).collect();
+        permissions.iter().filter(|permission| !held.contains(*permission)).map(Permission::name).collect();
     let detail = format!(
         "nobody can give, change or remove more than they hold; you lack {}",
         missing.join(", ")

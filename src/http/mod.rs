@@ -30,6 +30,7 @@ pub mod idempotency;
 pub mod input;
 mod me;
 mod middleware;
+pub mod openapi;
 pub mod paging;
 mod roles;
 mod setup;
