@@ -376,13 +376,11 @@ impl From<StoreError> for ApiError {
             .caused_by(error.to_string()),
             StoreError::LastAdministrator => Self::conflict(
                 "last_administrator",
-                "the last administrator can't be removed or lose the role; make another one first",
+                "this is the last administrator; make another one first",
             ),
             StoreError::Corrupt { .. }
             | StoreError::SchemaTooNew { .. }
-            | StoreError::InUse { .. } => {
-                Self::internal(error.to_string())
-            }
+            | StoreError::InUse { .. } => Self::internal(error.to_string()),
         }
     }
 }
