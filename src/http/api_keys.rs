@@ -15,7 +15,8 @@ use super::error::ApiError;
 use super::extract::{Authenticated, Id, Params, Payload};
 use super::grants::{check_permissions, check_roles};
 use super::idempotency::{Answer, Key, idempotent};
-use super::input::{Field, Object, required};
+use super::input::{Field, required};
+use super::openapi::{ReadErrors, WriteErrors};
 use super::paging::{List, take_page};
 use super::show::At;
 use crate::actors::auth_cache::AuthHandle;
@@ -85,13 +86,15 @@ struct CreateApiKey {
 }
 
 /// List API keys, newest first, revoked ones too.
+///
+/// Needs `user.update`.
 #[utoipa::path(
-    get, path = "/v1/api_keys", tag = "api_keys",
+    get, path = "/v1/api_keys", tag = "identity", operation_id = "list_api_keys",
     params(
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 100, description = "default 20"),
         ("starting_after" = Option<String>, Query, description = "the last id of the page before"),
     ),
-    responses((status = 200, body = List<ApiKeyView>), (status = 403, description = "needs user.update")),
+    responses((status = 200, body = List<ApiKeyView>), ReadErrors),
 )]
 async fn list(
     State(app): State<App>,
@@ -113,16 +116,14 @@ async fn list(
 }
 
 /// Make an API key. Its secret is in this answer only.
+///
+/// Needs `user.update`, and every permission of the roles given. 409: `secret_shown_once`, when an
+/// `Idempotency-Key` comes again.
 #[utoipa::path(
-    post, path = "/v1/api_keys", tag = "api_keys",
+    post, path = "/v1/api_keys", tag = "identity", operation_id = "create_api_key",
     params(("Idempotency-Key" = Option<String>, Header, description = "a repeat is 409 `secret_shown_once`")),
     request_body = CreateApiKey,
-    responses(
-        (status = 201, body = NewApiKey),
-        (status = 403, description = "needs user.update, and every permission of the roles given"),
-        (status = 409, description = "`secret_shown_once`"),
-        (status = 422, description = "a value breaks a rule"),
-    ),
+    responses((status = 201, body = NewApiKey), WriteErrors),
 )]
 async fn create(
     State(app): State<App>,
@@ -131,7 +132,7 @@ async fn create(
     payload: Payload,
 ) -> Result<Response, ApiError> {
     caller.require(Permission::UserUpdate)?;
-    let Object(body) = payload.json::<Object<CreateApiKey>>()?;
+    let body: CreateApiKey = payload.json()?;
     idempotent(&app, caller.organization, &key, &payload, async {
         let mut problems = Problems::new();
         let name = required(body.name, "name", &mut problems);
@@ -167,14 +168,15 @@ async fn create(
 }
 
 /// Read an API key, without its secret.
+///
+/// Needs `user.update`.
 #[utoipa::path(
-    get, path = "/v1/api_keys/{id}", tag = "api_keys",
+    get, path = "/v1/api_keys/{id}", tag = "identity", operation_id = "get_api_key",
     params(("id" = String, Path)),
     responses(
         (status = 200, body = ApiKeyView),
         (status = 304, description = "If-None-Match names the present version"),
-        (status = 403, description = "needs user.update"),
-        (status = 404, description = "no such key in this organization"),
+        ReadErrors,
     ),
 )]
 async fn get(
@@ -191,14 +193,12 @@ async fn get(
 }
 
 /// Revoke an API key, at once and for good. It stays listed.
+///
+/// Needs `user.update`, and every permission the key has.
 #[utoipa::path(
-    delete, path = "/v1/api_keys/{id}", tag = "api_keys",
+    delete, path = "/v1/api_keys/{id}", tag = "identity", operation_id = "revoke_api_key",
     params(("id" = String, Path)),
-    responses(
-        (status = 204, description = "revoked, now or before"),
-        (status = 403, description = "needs user.update, and every permission the key has"),
-        (status = 404, description = "no such key in this organization"),
-    ),
+    responses((status = 204, description = "revoked, now or before"), WriteErrors),
 )]
 async fn revoke(
     State(app): State<App>,

@@ -12,7 +12,8 @@ use super::App;
 use super::answer;
 use super::error::ApiError;
 use super::extract::{Authenticated, Payload};
-use super::input::{Field, Object, optional};
+use super::input::{Field, optional};
+use super::openapi::WriteErrors;
 use crate::actors::auth_cache::Tokens;
 use crate::domain::problem::Problems;
 
@@ -89,18 +90,13 @@ impl TokenRequest {
 /// minutes an address must wait; when too many logins wait at once, everybody must: 429 with
 /// `Retry-After`. An `Idempotency-Key` has no effect here, because tokens are not kept.
 #[utoipa::path(
-    post, path = "/v1/auth/token", tag = "auth",
+    post, path = "/v1/auth/token", tag = "identity", operation_id = "create_token",
     request_body = TokenRequest,
-    responses(
-        (status = 200, description = "signed in", body = TokenAnswer),
-        (status = 401, description = "wrong credentials, or a refresh token that is no longer good"),
-        (status = 422, description = "neither a password nor a refresh token, or both"),
-        (status = 429, description = "too many attempts; see Retry-After"),
-    ),
+    responses((status = 200, description = "signed in", body = TokenAnswer), WriteErrors),
     security(()),
 )]
 async fn token(State(app): State<App>, payload: Payload) -> Result<Response, ApiError> {
-    let Object(request) = payload.json::<Object<TokenRequest>>()?;
+    let request: TokenRequest = payload.json()?;
     let tokens = match request.read()? {
         Grant::Password { email, password } => app.auth.login(&email, &password).await?,
         Grant::RefreshToken(refresh_token) => app.auth.refresh(&refresh_token).await?,
@@ -114,20 +110,18 @@ async fn token(State(app): State<App>, payload: Payload) -> Result<Response, Api
 }
 
 /// Sign out: ends the session with its access and refresh tokens.
+///
+/// 409: `no_session`, for an API key has none.
 #[utoipa::path(
-    post, path = "/v1/auth/revoke", tag = "auth",
-    responses(
-        (status = 204, description = "the session has ended"),
-        (status = 401, description = "not signed in"),
-        (status = 409, description = "`no_session`: an API key has none"),
-    ),
+    post, path = "/v1/auth/revoke", tag = "identity", operation_id = "revoke_session",
+    responses((status = 204, description = "the session has ended"), WriteErrors),
 )]
 async fn revoke(
     State(app): State<App>,
     caller: Authenticated,
     payload: Payload,
 ) -> Result<Response, ApiError> {
-    let Object(Nothing {}) = payload.json_or_default()?;
+    let Nothing {} = payload.json_or_default()?;
     let (Some(user), Some(session)) = (caller.user, caller.session) else {
         return Err(ApiError::conflict(
             "no_session",

@@ -13,7 +13,8 @@ use super::answer;
 use super::api_keys::ApiKeyView;
 use super::error::ApiError;
 use super::extract::{Authenticated, Payload};
-use super::input::{Field, Object, required};
+use super::input::{Field, required};
+use super::openapi::{ReadErrors, WriteErrors};
 use super::users::UserView;
 use crate::actors::auth_cache::accounts::check_password;
 use crate::domain::ids::OrganizationId;
@@ -60,8 +61,8 @@ struct ChangePassword {
 
 /// Who the caller is, and what it may do.
 #[utoipa::path(
-    get, path = "/v1/me", tag = "auth",
-    responses((status = 200, body = MeView), (status = 401, description = "not signed in")),
+    get, path = "/v1/me", tag = "identity", operation_id = "get_me",
+    responses((status = 200, body = MeView), ReadErrors),
 )]
 async fn me(State(app): State<App>, caller: Authenticated) -> Result<Response, ApiError> {
     let organization = app
@@ -93,22 +94,19 @@ async fn me(State(app): State<App>, caller: Authenticated) -> Result<Response, A
 }
 
 /// Change the caller's own password. All its sessions end: sign in again.
+///
+/// 409: `no_password`, for an API key has none. 422: `wrong_password`.
 #[utoipa::path(
-    put, path = "/v1/me/password", tag = "auth",
+    put, path = "/v1/me/password", tag = "identity",
     request_body = ChangePassword,
-    responses(
-        (status = 204, description = "changed; all sessions have ended"),
-        (status = 409, description = "`no_password`: an API key has none"),
-        (status = 422, description = "`wrong_password`, or the new one breaks a rule"),
-        (status = 429, description = "too many attempts; see Retry-After"),
-    ),
+    responses((status = 204, description = "changed; all sessions have ended"), WriteErrors),
 )]
 async fn change_password(
     State(app): State<App>,
     caller: Authenticated,
     payload: Payload,
 ) -> Result<Response, ApiError> {
-    let Object(body) = payload.json::<Object<ChangePassword>>()?;
+    let body: ChangePassword = payload.json()?;
     let identity = &app.stores.identity;
     let user = match caller.user {
         Some(id) => identity.user(id).await?,

@@ -15,7 +15,8 @@ use super::error::ApiError;
 use super::extract::{Authenticated, Params, Payload};
 use super::grants::check_permissions;
 use super::idempotency::{Answer, Key, idempotent};
-use super::input::{Field, Malformed, Object, Patch, required};
+use super::input::{Field, Malformed, Patch, required};
+use super::openapi::{ReadErrors, WriteErrors};
 use super::paging::{List, take_limit};
 use super::show::At;
 use crate::actors::auth_cache::roles::{BUILT_IN, built_in};
@@ -141,13 +142,15 @@ fn read_permissions(names: &[String], problems: &mut Problems) -> Permissions {
 }
 
 /// List roles: the organization's own ones, newest first, then those built in.
+///
+/// Needs `role.get_all`.
 #[utoipa::path(
-    get, path = "/v1/roles", tag = "roles",
+    get, path = "/v1/roles", tag = "identity", operation_id = "list_roles",
     params(
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 100, description = "default 20"),
         ("starting_after" = Option<String>, Query, description = "the last name of the page before"),
     ),
-    responses((status = 200, body = List<RoleView>), (status = 403, description = "needs role.get_all")),
+    responses((status = 200, body = List<RoleView>), ReadErrors),
 )]
 async fn list(
     State(app): State<App>,
@@ -194,16 +197,13 @@ async fn list(
 }
 
 /// Make a role.
+///
+/// Needs `role.create`, and every permission of the role. 409: `name_taken`, `too_many_roles`.
 #[utoipa::path(
-    post, path = "/v1/roles", tag = "roles",
+    post, path = "/v1/roles", tag = "identity", operation_id = "create_role",
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body = CreateRole,
-    responses(
-        (status = 201, body = RoleView),
-        (status = 403, description = "needs role.create, and every permission of the role"),
-        (status = 409, description = "`name_taken`, `too_many_roles`"),
-        (status = 422, description = "a value breaks a rule"),
-    ),
+    responses((status = 201, body = RoleView), WriteErrors),
 )]
 async fn create(
     State(app): State<App>,
@@ -212,7 +212,7 @@ async fn create(
     payload: Payload,
 ) -> Result<Response, ApiError> {
     caller.require(Permission::RoleCreate)?;
-    let Object(body) = payload.json::<Object<CreateRole>>()?;
+    let body: CreateRole = payload.json()?;
     idempotent(&app, caller.organization, &key, &payload, async {
         let mut problems = Problems::new();
         let name = required(body.name, "name", &mut problems).unwrap_or_default();
@@ -244,14 +244,15 @@ async fn create(
 }
 
 /// Read a role.
+///
+/// Needs `role.get_by_id`.
 #[utoipa::path(
-    get, path = "/v1/roles/{name}", tag = "roles",
+    get, path = "/v1/roles/{name}", tag = "identity", operation_id = "get_role",
     params(("name" = String, Path)),
     responses(
         (status = 200, body = RoleView),
         (status = 304, description = "If-None-Match names the present version"),
-        (status = 403, description = "needs role.get_by_id"),
-        (status = 404, description = "no such role"),
+        ReadErrors,
     ),
 )]
 async fn get(
@@ -269,18 +270,13 @@ async fn get(
 }
 
 /// Change what a role permits; it takes effect at once.
+///
+/// Needs `role.update`, and every permission the role has or gets. 409: `role_built_in`.
 #[utoipa::path(
-    patch, path = "/v1/roles/{name}", tag = "roles",
+    patch, path = "/v1/roles/{name}", tag = "identity", operation_id = "update_role",
     params(("name" = String, Path), ("If-Match" = Option<String>, Header)),
     request_body = UpdateRole,
-    responses(
-        (status = 200, body = RoleView),
-        (status = 403, description = "needs role.update, and every permission the role has or gets"),
-        (status = 404, description = "no such role"),
-        (status = 409, description = "`role_built_in`"),
-        (status = 412, description = "If-Match names another version"),
-        (status = 422, description = "a value breaks a rule"),
-    ),
+    responses((status = 200, body = RoleView), WriteErrors),
 )]
 async fn update(
     State(app): State<App>,
@@ -290,7 +286,7 @@ async fn update(
     payload: Payload,
 ) -> Result<Response, ApiError> {
     caller.require(Permission::RoleUpdate)?;
-    let Object(change) = payload.json::<Object<UpdateRole>>()?;
+    let change: UpdateRole = payload.json()?;
     check_own(&name)?;
     let mut role = find(&app, caller.organization, &name).await?;
     if_match.check(role.version)?;
@@ -322,16 +318,12 @@ async fn update(
 }
 
 /// Remove a role that nobody holds.
+///
+/// Needs `role.delete`, and every permission of the role. 409: `role_built_in`, `role_in_use`.
 #[utoipa::path(
-    delete, path = "/v1/roles/{name}", tag = "roles",
+    delete, path = "/v1/roles/{name}", tag = "identity", operation_id = "delete_role",
     params(("name" = String, Path), ("If-Match" = Option<String>, Header)),
-    responses(
-        (status = 204, description = "removed"),
-        (status = 403, description = "needs role.delete, and every permission of the role"),
-        (status = 404, description = "no such role"),
-        (status = 409, description = "`role_built_in`, `role_in_use`"),
-        (status = 412, description = "If-Match names another version"),
-    ),
+    responses((status = 204, description = "removed"), WriteErrors),
 )]
 async fn delete(
     State(app): State<App>,

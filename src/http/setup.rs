@@ -13,7 +13,8 @@ use super::App;
 use super::answer;
 use super::error::ApiError;
 use super::extract::Payload;
-use super::input::{Field, Object, required};
+use super::input::{Field, required};
+use super::openapi::WriteErrors;
 use super::setup_page::{self, Filled};
 use super::users::UserView;
 use crate::actors::auth_cache::accounts::{AccountError, Person};
@@ -82,18 +83,16 @@ struct FoundedOrganization {
 }
 
 /// Make the first organization and its administrator, once.
+///
+/// 403: `setup_closed`, when the token is wrong or was used, or there is a user.
 #[utoipa::path(
-    post, path = "/v1/setup", tag = "auth",
+    post, path = "/v1/setup", tag = "identity",
     request_body = SetUp,
-    responses(
-        (status = 201, body = FoundedView),
-        (status = 403, description = "`setup_closed`: the token is wrong or used, or there is a user"),
-        (status = 422, description = "a value breaks a rule"),
-    ),
+    responses((status = 201, body = FoundedView), WriteErrors),
     security(()),
 )]
 async fn set_up(State(app): State<App>, payload: Payload) -> Result<Response, ApiError> {
-    let Object(body) = payload.json::<Object<SetUp>>()?;
+    let body: SetUp = payload.json()?;
     let mut problems = Problems::new();
     let token = required(body.token, "token", &mut problems);
     let organization_name = required(body.organization_name, "organization_name", &mut problems);

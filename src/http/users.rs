@@ -15,13 +15,15 @@ use super::error::ApiError;
 use super::extract::{Authenticated, Id, Params, Payload};
 use super::grants::{check_permissions, check_roles};
 use super::idempotency::{Answer, Key, idempotent};
-use super::input::{Field, Object, Patch, optional, required};
+use super::input::{Field, Patch, optional, required};
+use super::openapi::{ReadErrors, WriteErrors};
 use super::paging::{List, take_page};
 use super::show::At;
 use crate::actors::auth_cache::accounts::{
     Person, check_email, check_name, check_password, new_user,
 };
 use crate::actors::auth_cache::{normal_email, roles};
+use crate::clock;
 use crate::domain::ids::UserId;
 use crate::domain::permission::Permission;
 use crate::domain::problem::Problems;
@@ -170,13 +172,15 @@ impl UpdateUser {
 }
 
 /// List users, newest first.
+///
+/// Needs `user.get_all`.
 #[utoipa::path(
-    get, path = "/v1/users", tag = "users",
+    get, path = "/v1/users", tag = "identity", operation_id = "list_users",
     params(
         ("limit" = Option<u16>, Query, minimum = 1, maximum = 100, description = "default 20"),
         ("starting_after" = Option<String>, Query, description = "the last id of the page before"),
     ),
-    responses((status = 200, body = List<UserView>), (status = 403, description = "needs user.get_all")),
+    responses((status = 200, body = List<UserView>), ReadErrors),
 )]
 async fn list(
     State(app): State<App>,
@@ -198,16 +202,13 @@ async fn list(
 }
 
 /// Make a user.
+///
+/// Needs `user.create`, and every permission of the roles given. 409: `email_taken`.
 #[utoipa::path(
-    post, path = "/v1/users", tag = "users",
+    post, path = "/v1/users", tag = "identity", operation_id = "create_user",
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body = CreateUser,
-    responses(
-        (status = 201, body = UserView),
-        (status = 403, description = "needs user.create, and every permission of the roles given"),
-        (status = 409, description = "`email_taken`"),
-        (status = 422, description = "a value breaks a rule"),
-    ),
+    responses((status = 201, body = UserView), WriteErrors),
 )]
 async fn create(
     State(app): State<App>,
@@ -216,27 +217,44 @@ async fn create(
     payload: Payload,
 ) -> Result<Response, ApiError> {
     caller.require(Permission::UserCreate)?;
-    let Object(body) = payload.json::<Object<CreateUser>>()?;
+    let body: CreateUser = payload.json()?;
     idempotent(&app, caller.organization, &key, &payload, async {
         let (person, roles, problems) = body.read();
         check_roles(&app, &caller, &roles, problems).await?;
         let hash = app.auth.hash_password(&person.password).await?;
-        let user = new_user(caller.organization, &person, roles, hash, app.clock.now());
-        app.stores.identity.insert_user(&user).await?;
+        let id = UserId::new(key.new_id(caller.organization, "user"));
+        let now = app.clock.now();
+        let mut user = new_user(id, caller.organization, &person, roles, hash, now);
+        match app.stores.identity.insert_user(&user).await {
+            Err(error @ (StoreError::Conflict | StoreError::Taken { .. })) if key.0.is_some() => {
+                match find(&app, &caller, id).await {
+                    // Made before, but the answer was lost before it was kept.
+                    Ok(made) if made.email == user.email => user = made,
+                    // The key was used for somebody else, longer ago than answers are kept.
+                    Ok(_) => {
+                        user.id = UserId::new(clock::new_uuid());
+                        app.stores.identity.insert_user(&user).await?;
+                    }
+                    Err(_) => return Err(error.into()),
+                }
+            }
+            inserted => inserted?,
+        }
         Answer::json(StatusCode::CREATED, &UserView::of(&user))
     })
     .await
 }
 
 /// Read a user.
+///
+/// Needs `user.get_by_id`.
 #[utoipa::path(
-    get, path = "/v1/users/{id}", tag = "users",
+    get, path = "/v1/users/{id}", tag = "identity", operation_id = "get_user",
     params(("id" = String, Path)),
     responses(
         (status = 200, body = UserView),
         (status = 304, description = "If-None-Match names the present version"),
-        (status = 403, description = "needs user.get_by_id"),
-        (status = 404, description = "no such user in this organization"),
+        ReadErrors,
     ),
 )]
 async fn get(
@@ -253,18 +271,14 @@ async fn get(
 }
 
 /// Change a user. A new password ends its sessions; new roles take effect at once.
+///
+/// Needs `user.update`, and every permission the user has or gets. 409: `email_taken`,
+/// `last_administrator`.
 #[utoipa::path(
-    patch, path = "/v1/users/{id}", tag = "users",
+    patch, path = "/v1/users/{id}", tag = "identity", operation_id = "update_user",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
     request_body = UpdateUser,
-    responses(
-        (status = 200, body = UserView),
-        (status = 403, description = "needs user.update, and every permission the user has or gets"),
-        (status = 404, description = "no such user in this organization"),
-        (status = 409, description = "`email_taken`, `last_administrator`"),
-        (status = 412, description = "If-Match names another version"),
-        (status = 422, description = "a value breaks a rule"),
-    ),
+    responses((status = 200, body = UserView), WriteErrors),
 )]
 async fn update(
     State(app): State<App>,
@@ -274,7 +288,7 @@ async fn update(
     payload: Payload,
 ) -> Result<Response, ApiError> {
     caller.require(Permission::UserUpdate)?;
-    let Object(change) = payload.json::<Object<UpdateUser>>()?;
+    let change: UpdateUser = payload.json()?;
     let mut user = find(&app, &caller, id).await?;
     if_match.check(user.version)?;
     check_permissions(
@@ -303,16 +317,12 @@ async fn update(
 }
 
 /// Remove a user; its sessions end.
+///
+/// Needs `user.delete`, and every permission the user has. 409: `last_administrator`.
 #[utoipa::path(
-    delete, path = "/v1/users/{id}", tag = "users",
+    delete, path = "/v1/users/{id}", tag = "identity", operation_id = "delete_user",
     params(("id" = String, Path), ("If-Match" = Option<String>, Header)),
-    responses(
-        (status = 204, description = "removed"),
-        (status = 403, description = "needs user.delete, and every permission the user has"),
-        (status = 404, description = "no such user in this organization"),
-        (status = 409, description = "`last_administrator`"),
-        (status = 412, description = "If-Match names another version"),
-    ),
+    responses((status = 204, description = "removed"), WriteErrors),
 )]
 async fn delete(
     State(app): State<App>,

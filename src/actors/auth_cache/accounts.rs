@@ -8,6 +8,7 @@ use super::password::{self, HashingFailed};
 use super::{normal_email, roles};
 use crate::clock::{self, Clock};
 use crate::domain::ids::{OrganizationId, UserId};
+use crate::domain::invoice::validate::is_email;
 use crate::domain::limits;
 use crate::domain::money::Currency;
 use crate::domain::party::{Issuer, Locale, MailTexts, Organization, PageSize, Rounding};
@@ -120,7 +121,7 @@ pub fn check_email(field: &str, email: &str, problems: &mut Problems) {
             "too_long",
             format!("at most {} characters", limits::EMAIL_CHARS),
         );
-    } else if normal_email(email).parse::<lettre::Address>().is_err() {
+    } else if !is_email(&normal_email(email)) {
         problems.add(
             field,
             "invalid_email",
@@ -160,7 +161,7 @@ pub async fn found(
     let organization = new_organization(organization_name, now);
     let hash = password::hash(person.password.clone()).await?;
     let roles = vec![roles::ADMINISTRATOR.to_owned()];
-    let user = new_user(organization.id, person, roles, hash, now);
+    let user = new_user(new_id(), organization.id, person, roles, hash, now);
     directory.found_organization(&organization, &user).await?;
     tracing::info!(
         organization.id = %organization.id, user.id = %user.id,
@@ -231,7 +232,7 @@ pub async fn add_user(
         return Err(AccountError::NoSuchRole { name: name.clone() });
     }
     let hash = password::hash(person.password.clone()).await?;
-    let user = new_user(organization, person, roles, hash, clock.now());
+    let user = new_user(new_id(), organization, person, roles, hash, clock.now());
     stores.identity.insert_user(&user).await?;
     Ok(user)
 }
@@ -269,6 +270,7 @@ pub async fn organization_of(stores: &Stores, email: &str) -> Result<Organizatio
 
 /// A user as it is first stored.
 pub fn new_user(
+    id: UserId,
     organization: OrganizationId,
     person: &Person,
     roles: Vec<String>,
@@ -276,7 +278,7 @@ pub fn new_user(
     now: Timestamp,
 ) -> User {
     User {
-        id: UserId::new(clock::new_uuid()),
+        id,
         organization,
         version: 1,
         first_name: person.first_name.trim().to_owned(),
@@ -287,6 +289,10 @@ pub fn new_user(
         created_at: now,
         updated_at: now,
     }
+}
+
+fn new_id() -> UserId {
+    UserId::new(clock::new_uuid())
 }
 
 fn new_organization(legal_name: &str, now: Timestamp) -> Organization {

@@ -39,10 +39,6 @@ impl Revocations {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "only the low bits are wanted"
-)]
 fn spread(bits: u128) -> usize {
     (bits ^ (bits >> 64)) as usize & (COUNTERS - 1)
 }
@@ -78,8 +74,9 @@ pub(super) struct VerificationCache {
 }
 
 impl VerificationCache {
-    pub(super) fn new(max_entries: u64, ttl_s: u64) -> Self {
-        let ttl_ms = i64::try_from(ttl_s)
+    /// `seconds`: how long an entry is believed without looking again.
+    pub(super) fn new(max_entries: u64, seconds: u64) -> Self {
+        let ttl_ms = i64::try_from(seconds)
             .unwrap_or(i64::MAX)
             .saturating_mul(1_000);
         Self {

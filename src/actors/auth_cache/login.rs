@@ -82,7 +82,7 @@ impl AuthHandle {
             .await
     }
 
-    async fn check_login(
+    pub(super) async fn check_login(
         &self,
         email: &str,
         password: &str,
@@ -133,7 +133,7 @@ impl AuthHandle {
         Ok(true)
     }
 
-    async fn open_session(
+    pub(super) async fn open_session(
         &self,
         user: &User,
         refresh_token: &str,

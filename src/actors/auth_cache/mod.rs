@@ -29,6 +29,8 @@ mod login;
 pub mod password;
 pub mod roles;
 mod setup;
+#[cfg(test)]
+mod tests;
 mod throttle;
 mod tokens;
 

@@ -1,4 +1,4 @@
-//! Access tokens: EdDSA JWTs, signed with keys that are kept in the store and rotated by age.
+//! Access tokens: JWTs with `EdDSA`, signed with keys that are kept in the store and rotated by age.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -177,7 +177,8 @@ pub enum ChargeState {
     },
     /// Given up until an operator's retry.
     Parked(EffectError),
-    /// Not a charge of this invoice, or its outcome was overtaken by a later one.
+    /// Not a charge of this invoice; or its outcome was overtaken by a later one; or it failed and
+    /// was dropped when the money came in otherwise.
     Unknown,
 }
 

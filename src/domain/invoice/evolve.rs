@@ -173,6 +173,7 @@ impl Invoice {
                 self.effects
                     .retain(|pending| effect.as_ref() != Some(&pending.id));
                 self.payment.received.push(payment.clone());
+                self.drop_excessive_charge();
                 self.renew_link(at);
             }
             Entry::Paid => self.become_paid(at),
@@ -338,6 +339,14 @@ impl Invoice {
             self.effects.retain(|effect| !is_dead_link(effect));
             self.schedule(EffectKind::PaymentLink { amount: due }, at);
         }
+    }
+
+    /// After a part of the money came in, a charge that failed must not be tried again for all.
+    fn drop_excessive_charge(&mut self) {
+        let due = self.due();
+        let excessive =
+            |kind: &EffectKind| matches!(kind, EffectKind::Charge { amount, .. } if *amount != due);
+        self.effects.retain(|effect| !(is_dead_charge(effect) && excessive(&effect.kind)));
     }
 
     /// After a part of the money came in, the page must ask for the rest only.

@@ -432,6 +432,3 @@ fn sum_over(group: &Group<'_>, of: impl Fn(usize) -> Option<i128>) -> Option<i12
         .iter()
         .try_fold(0_i128, |sum, &line| sum.checked_add(of(line)?))
 }
-
-#[cfg(test)]
-mod tests;

@@ -473,6 +473,3 @@ fn check_metadata(problems: &mut Problems, metadata: &Metadata) {
         );
     }
 }
-
-#[cfg(test)]
-mod tests;
