@@ -47,6 +47,9 @@ pub(super) struct ApiKeyView {
     prefix: String,
     #[schema(value_type = String, format = DateTime)]
     created_at: At,
+    /// To the hour.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_used_at: Option<At>,
     #[schema(value_type = Option<String>, format = DateTime)]
     revoked_at: Option<At>,
 }
@@ -60,6 +63,7 @@ impl ApiKeyView {
             roles: key.roles.clone(),
             prefix: key.prefix.clone(),
             created_at: At(key.created_at),
+            last_used_at: key.last_used_at.map(At),
             revoked_at: key.revoked_at.map(At),
         }
     }

@@ -374,9 +374,13 @@ impl From<StoreError> for ApiError {
                 "the store is not available; nothing was written",
             )
             .caused_by(error.to_string()),
-            StoreError::Corrupt { .. } | StoreError::SchemaTooNew { .. } => {
-                Self::internal(error.to_string())
-            }
+            StoreError::LastAdministrator => Self::conflict(
+                "last_administrator",
+                "this is the last administrator; make another one first",
+            ),
+            StoreError::Corrupt { .. }
+            | StoreError::SchemaTooNew { .. }
+            | StoreError::InUse { .. } => Self::internal(error.to_string()),
         }
     }
 }
