@@ -1,0 +1,6 @@
+//! The `faktor` command.
+
+pub mod args;
+pub mod config;
+pub mod password;
+pub mod user;
