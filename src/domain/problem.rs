@@ -35,11 +35,7 @@ impl Problems {
             ("", field) => field.to_owned(),
             (path, field) => format!("{path}.{field}"),
         };
-        self.found.push(Problem {
-            param,
-            code: Cow::Borrowed(code),
-            detail: detail.into(),
-        });
+        self.found.push(Problem { param, code: Cow::Borrowed(code), detail: detail.into() });
     }
 
     /// Runs `check` with `field` appended to the path.
@@ -70,16 +66,17 @@ impl Problems {
         self.found.is_empty()
     }
 
+    /// How many problems were found so far.
+    pub fn len(&self) -> usize {
+        self.found.len()
+    }
+
     pub fn into_vec(self) -> Vec<Problem> {
         self.found
     }
 
     /// `Ok(value)` when nothing was found.
     pub fn finish<T>(self, value: T) -> Result<T, Vec<Problem>> {
-        if self.found.is_empty() {
-            Ok(value)
-        } else {
-            Err(self.found)
-        }
+        if self.found.is_empty() { Ok(value) } else { Err(self.found) }
     }
 }

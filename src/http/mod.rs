@@ -1,6 +1,10 @@
 //! The HTTP edge: authenticate, validate, turn a request into one message, map the reply.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::actors::auth_cache::AuthHandle;
 use crate::actors::documents::DocumentsHandle;
@@ -12,6 +16,29 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::outbound::payment::Payments;
 use crate::store::Stores;
+
+pub mod answer;
+mod api_keys;
+mod auth;
+pub mod conditional;
+mod cors;
+pub mod error;
+pub mod extract;
+mod grants;
+mod http_metrics;
+pub mod idempotency;
+pub mod input;
+mod me;
+mod middleware;
+pub mod openapi;
+pub mod paging;
+mod roles;
+mod setup;
+mod setup_page;
+pub mod show;
+mod users;
+
+use error::ApiError;
 
 /// What the edge works with. Built by `app.rs`.
 #[derive(Clone)]
@@ -29,4 +56,53 @@ pub struct Services {
     pub payments: Arc<Payments>,
     pub node: NodeHandle,
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
+}
+
+/// The services with what the edge keeps for itself; reads like [`Services`].
+pub struct AppState {
+    services: Services,
+    key_locks: idempotency::KeyLocks,
+}
+
+/// The state of every handler: one pointer to clone for each request.
+pub type App = Arc<AppState>;
+
+impl std::ops::Deref for AppState {
+    type Target = Services;
+
+    fn deref(&self) -> &Services {
+        &self.services
+    }
+}
+
+/// Every documented route. A resource's file gives its own as `routes()`.
+fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(auth::routes())
+        .merge(me::routes())
+        .merge(users::routes())
+        .merge(roles::routes())
+        .merge(api_keys::routes())
+        .merge(setup::routes())
+}
+
+/// The OpenAPI document of all routes.
+pub fn openapi() -> OpenApi {
+    routes().to_openapi()
+}
+
+/// The whole edge.
+pub fn router(services: Services) -> axum::Router {
+    let limit = Duration::from_secs(services.config.server.request_timeout_s);
+    let edge = middleware::EdgeLayer::new(limit, &services.config.server.allowed_origins);
+    let app: App = Arc::new(AppState {
+        services,
+        key_locks: idempotency::KeyLocks::default(),
+    });
+    let (router, _openapi) = routes().split_for_parts();
+    router.fallback(unknown_route).layer(edge).with_state(app)
+}
+
+async fn unknown_route() -> ApiError {
+    ApiError::not_found("route")
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::super::ids::EffectId;
 use super::super::money::Money;
 use super::command::SendOrder;
-use super::{DocumentFormat, Invoice};
+use super::{DocumentFormat, Invoice, State};
 
 /// What an effect does, with what it needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,7 +162,58 @@ impl PendingEffect {
     }
 }
 
+/// How a charge stands, for whoever waits for its outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChargeState {
+    /// Under way; no attempt has failed.
+    InFlight,
+    /// An attempt failed; another follows.
+    FailedAttempt(EffectError),
+    Succeeded,
+    /// The provider answered that it brings no money.
+    Declined {
+        code: String,
+        detail: String,
+    },
+    /// Given up until an operator's retry.
+    Parked(EffectError),
+    /// Not a charge of this invoice; or its outcome was overtaken by a later one; or it failed and
+    /// was dropped when the money came in otherwise.
+    Unknown,
+}
+
 impl Invoice {
+    /// How the charge with this id stands.
+    pub fn charge_outcome(&self, id: &EffectId) -> ChargeState {
+        if let Some(effect) = self.effect(id) {
+            return match (&effect.kind, &effect.last_error) {
+                (EffectKind::Charge { .. }, None) => ChargeState::InFlight,
+                (EffectKind::Charge { .. }, Some(error)) if effect.parked => {
+                    ChargeState::Parked(error.clone())
+                }
+                (EffectKind::Charge { .. }, Some(error)) => {
+                    ChargeState::FailedAttempt(error.clone())
+                }
+                _ => ChargeState::Unknown,
+            };
+        }
+        if self
+            .payment
+            .received
+            .iter()
+            .any(|payment| payment.charge.as_ref() == Some(id))
+        {
+            return ChargeState::Succeeded;
+        }
+        match &self.payment.last_failure {
+            Some(failure) if failure.effect == *id => ChargeState::Declined {
+                code: failure.code.clone(),
+                detail: failure.detail.clone(),
+            },
+            _ => ChargeState::Unknown,
+        }
+    }
+
     /// The effects an actor should have under way at `now`.
     pub fn due_effects(&self, now: Timestamp) -> impl Iterator<Item = &PendingEffect> {
         self.effects
@@ -177,11 +228,14 @@ impl Invoice {
             .iter()
             .filter(|effect| effect.is_ready(self))
             .map(|effect| effect.next_attempt_at);
+        // While a number is being allocated, a scheduled send waits for it, not for the clock.
+        let waits_for_number = matches!(self.state, State::Finalizing { .. });
         let send = self
             .delivery
             .scheduled
             .as_ref()
-            .map(|scheduled| scheduled.at);
+            .filter(|_| !waits_for_number);
+        let send = send.map(|scheduled| scheduled.at);
         effects.chain(send).chain(self.becomes_overdue_at()).min()
     }
 }

@@ -6,9 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::super::ids::{EffectId, InvoiceId, OrganizationId};
 use super::super::money::Money;
 use super::super::party::Issuer;
+use super::super::problem::Problem;
 use super::command::{AllocatedNumber, Initiator, SendOrder};
 use super::effect::EffectError;
-use super::{Content, Payment, PaymentLink, RememberedRequest, Source, StoredDocument};
+use super::{
+    Content, Payment, PaymentLink, ProviderPayment, RememberedRequest, Source, StoredDocument,
+};
 
 /// One fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,9 +38,15 @@ pub enum Entry {
         allocated: AllocatedNumber,
         due_on: jiff::civil::Date,
     },
+    /// `issuer` is the organization's present data, for a draft.
     SendScheduled {
         at: Timestamp,
         order: SendOrder,
+        issuer: Option<Box<Issuer>>,
+    },
+    /// A scheduled send could not be done when its time came: the draft can't be issued.
+    SendCancelled {
+        problems: Vec<Problem>,
     },
     SendRequested {
         order: SendOrder,
@@ -77,6 +86,11 @@ pub enum Entry {
         code: String,
         detail: String,
     },
+    /// The charge brought a payment that is recorded already: its webhook came first.
+    ChargeSettled {
+        effect: EffectId,
+        payment: ProviderPayment,
+    },
     /// Money came in; `effect` is the charge that brought it.
     PaymentReceived {
         effect: Option<EffectId>,
@@ -99,6 +113,10 @@ pub enum Entry {
         error: EffectError,
         retry_at: Timestamp,
     },
+    EffectPostponed {
+        effect: EffectId,
+        until: Timestamp,
+    },
     EffectParked {
         effect: EffectId,
         error: EffectError,
@@ -106,6 +124,43 @@ pub enum Entry {
     EffectsRetried {
         effects: Vec<EffectId>,
     },
+}
+
+impl Entry {
+    /// The entry's `type` as it is written.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Created { .. } => "created",
+            Self::Edited { .. } => "edited",
+            Self::Deleted => "deleted",
+            Self::FinalizeRequested { .. } => "finalize_requested",
+            Self::Finalized { .. } => "finalized",
+            Self::SendScheduled { .. } => "send_scheduled",
+            Self::SendCancelled { .. } => "send_cancelled",
+            Self::SendRequested { .. } => "send_requested",
+            Self::NoticeRequested { .. } => "notice_requested",
+            Self::EffectClaimed { .. } => "effect_claimed",
+            Self::DocumentStored { .. } => "document_stored",
+            Self::PaymentLinkCreated { .. } => "payment_link_created",
+            Self::PaymentLinkExpired { .. } => "payment_link_expired",
+            Self::MailSent { .. } => "mail_sent",
+            Self::NoticeSent { .. } => "notice_sent",
+            Self::ChargeRequested { .. } => "charge_requested",
+            Self::ChargeFailed { .. } => "charge_failed",
+            Self::ChargeSettled { .. } => "charge_settled",
+            Self::PaymentReceived { .. } => "payment_received",
+            Self::Paid => "paid",
+            Self::BecameOverdue => "became_overdue",
+            Self::Voided { .. } => "voided",
+            Self::MarkedUncollectible { .. } => "marked_uncollectible",
+            Self::Viewed => "viewed",
+            Self::PageSecretRotated { .. } => "page_secret_rotated",
+            Self::EffectFailed { .. } => "effect_failed",
+            Self::EffectPostponed { .. } => "effect_postponed",
+            Self::EffectParked { .. } => "effect_parked",
+            Self::EffectsRetried { .. } => "effects_retried",
+        }
+    }
 }
 
 /// An entry as it stands in the history.
