@@ -57,7 +57,7 @@ impl InvoiceStore for SqliteStore {
         }
         page::push_newest_first(&mut query, page.limit);
         let rows = query.build().fetch_all(&self.reader).await.map_err(fault)?;
-        page::cut(rows, page.limit, |row| row.json("snapshot"))
+        page::cut(&rows, page.limit, |row| row.json("snapshot"))
     }
 
     async fn history(

@@ -24,7 +24,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a connection.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Readers that nobody needs are closed after this.
-const READER_IDLE: Duration = Duration::from_secs(60);
+const READER_IDLE: Duration = Duration::from_mins(1);
 /// Room for every statement of the writer, in all its sizes.
 const STATEMENT_CACHE: usize = 128;
 /// The log is cut to this after a checkpoint, in bytes.

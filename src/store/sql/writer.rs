@@ -35,7 +35,7 @@ pub(super) struct Writer {
 }
 
 enum Job {
-    Commit(PreparedCommit, oneshot::Sender<Result<(), StoreError>>),
+    Commit(Box<PreparedCommit>, oneshot::Sender<Result<(), StoreError>>),
     Work(Box<dyn Work>),
     Close(oneshot::Sender<Option<SqliteConnection>>),
 }
@@ -131,7 +131,7 @@ impl Writer {
     /// Writes one command's outcome; durable when it returns `Ok`.
     pub(super) async fn commit(&self, commit: PreparedCommit) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.submit(Job::Commit(commit, reply)).await?;
+        self.submit(Job::Commit(Box::new(commit), reply)).await?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -239,7 +239,7 @@ impl Task {
             for job in jobs.drain(..) {
                 match job {
                     Job::Commit(commit, reply) => {
-                        batch.commits.push(commit);
+                        batch.commits.push(*commit);
                         batch.commit_replies.push(reply);
                     }
                     Job::Work(work) => batch.works.push(work),
