@@ -59,7 +59,7 @@ async fn a_role_is_made_read_changed_and_removed() {
     let read = edge.get("/v1/roles/reader").await;
     assert_eq!(read.expect(200), role);
     assert_eq!(read.header("etag"), "\"1\"");
-    let change = json!({"permissions": ["invoice.get_all", "invoice.get_by_id"]});
+    let change = json!({"permissions": ["invoice.get_by_id", "invoice.get_all"]});
     let stale = [("if-match", "\"7\"")];
     let body = Some(change.clone());
     let answer = edge
