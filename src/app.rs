@@ -18,7 +18,7 @@ use crate::outbound::mail::{Mail, Spool};
 use crate::outbound::media::{FileMedia, Media};
 use crate::outbound::payment::Payments;
 use crate::outbound::payment::sandbox::{self, SandboxOptions, SandboxProvider};
-use crate::render::{self, RenderContext};
+use crate::render::RenderContext;
 use crate::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
 use crate::telemetry;
 
@@ -30,7 +30,7 @@ pub enum StartError {
     #[error("can't open the data directory: {0}")]
     Store(#[from] crate::store::StoreError),
     #[error("can't start the sandbox payment provider: {0}")]
-    Payments(#[from] crate::outbound::payment::sandbox::OpenError),
+    Payments(#[from] sandbox::OpenError),
     #[error("can't start the actors: {0}")]
     Actors(#[from] ractor::SpawnErr),
     #[error("can't make the first user from FAKTOR_ADMIN_EMAIL and FAKTOR_ADMIN_PASSWORD: {0}")]
@@ -109,7 +109,7 @@ impl App {
         });
 
         let router = http::router(services.clone())
-            .merge(sandbox::router(sandbox.clone(), render::page::sandbox_checkout_page));
+            .merge(sandbox::web::router(sandbox.clone(), sandbox::web::plain_page));
         let stopping = CancellationToken::new();
         let server = axum::serve(listener, router)
             .with_graceful_shutdown(stopping.clone().cancelled_owned());
@@ -145,7 +145,9 @@ impl App {
         if tokio::time::timeout(self.drain_timeout, self.deliveries).await.is_err() {
             tracing::warn!("the sandbox's webhooks were still being delivered when the drain time was over");
         }
-        self.store.close().await;
+        if let Err(error) = self.store.close().await {
+            tracing::error!(%error, "the store could not be closed cleanly; nothing acknowledged is lost");
+        }
     }
 }
 

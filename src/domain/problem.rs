@@ -35,11 +35,7 @@ impl Problems {
             ("", field) => field.to_owned(),
             (path, field) => format!("{path}.{field}"),
         };
-        self.found.push(Problem {
-            param,
-            code: Cow::Borrowed(code),
-            detail: detail.into(),
-        });
+        self.found.push(Problem { param, code: Cow::Borrowed(code), detail: detail.into() });
     }
 
     /// Runs `check` with `field` appended to the path.
@@ -81,10 +77,6 @@ impl Problems {
 
     /// `Ok(value)` when nothing was found.
     pub fn finish<T>(self, value: T) -> Result<T, Vec<Problem>> {
-        if self.found.is_empty() {
-            Ok(value)
-        } else {
-            Err(self.found)
-        }
+        if self.found.is_empty() { Ok(value) } else { Err(self.found) }
     }
 }

@@ -5,6 +5,7 @@
 //! the same stored totals as numbers. Nothing here computes money.
 
 pub mod locale;
+pub mod pdf;
 pub mod view;
 
 /// What a document needs to know beside the invoice.

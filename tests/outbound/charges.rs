@@ -36,8 +36,7 @@ async fn a_good_method_pays_and_a_declined_one_says_why() {
 async fn a_hundred_charges_at_once_with_one_key_are_one_charge() {
     let directory = tempfile::tempdir().unwrap();
     let sandbox = sandbox(directory.path());
-    for method in ["pm_ok", "pm_slow", "pm_declined"] {
-        let sequence = method.len() as u32;
+    for (sequence, method) in [(1, "pm_ok"), (2, "pm_slow"), (3, "pm_declined")] {
         let mut calls = tokio::task::JoinSet::new();
         for _ in 0..100 {
             let (sandbox, request) = (sandbox.clone(), charge(method, sequence));

@@ -97,9 +97,10 @@ async fn a_repeated_mail_is_one_file_with_the_same_bytes() {
 
 #[tokio::test]
 async fn no_field_can_inject_a_header() {
+    type Edit = fn(&mut OutgoingMail, String);
     let directory = tempfile::tempdir().unwrap();
     let (sender, spool) = spool(&directory);
-    let edits: [(&str, fn(&mut OutgoingMail, String)); 9] = [
+    let edits: [(&str, Edit); 9] = [
         ("message_id", |mail, value| mail.message_id = value),
         ("from_name", |mail, value| mail.from_name = value),
         ("from", |mail, value| mail.from = value),
@@ -108,10 +109,10 @@ async fn no_field_can_inject_a_header() {
         ("cc", |mail, value| mail.cc.push(value)),
         ("subject", |mail, value| mail.subject = value),
         ("file_name", |mail, value| {
-            mail.attachments[0].file_name = value
+            mail.attachments[0].file_name = value;
         }),
         ("media_type", |mail, value| {
-            mail.attachments[0].media_type = value
+            mail.attachments[0].media_type = value;
         }),
     ];
     let injections = [

@@ -125,8 +125,8 @@ async fn a_charge_by_the_api_is_told_with_a_good_signature() {
     let running = Running::start(directory.path(), &receiver);
     let request = charge("pm_ok", 1);
     let paid = payment_id(running.sandbox.charge(&request).await.unwrap());
-    let received = receiver.next().await;
-    let event = received.verified(&running.sandbox);
+    let told = receiver.next().await;
+    let event = told.verified(&running.sandbox);
     assert!(event.id.starts_with("evt_sbx_"), "{event:?}");
     assert_eq!(
         event.what,
@@ -138,7 +138,7 @@ async fn a_charge_by_the_api_is_told_with_a_good_signature() {
             method: "card".to_owned(),
         }
     );
-    let metadata = &received.json()["data"]["object"]["metadata"];
+    let metadata = &told.json()["data"]["object"]["metadata"];
     assert_eq!(metadata["organization"], request.organization.to_string());
     running
         .sandbox
@@ -253,6 +253,30 @@ async fn events_that_were_not_delivered_are_after_a_restart() {
         receiver.received.try_recv().is_err(),
         "an event came after it was taken"
     );
+}
+
+#[tokio::test]
+async fn an_event_that_waits_for_its_next_attempt_does_not_wait_over_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut receiver = Receiver::start(1).await;
+    let patient = SandboxOptions {
+        first_retry_delay: Duration::from_hours(1),
+        ..options(directory.path())
+    };
+    let sandbox = SandboxProvider::open(patient).unwrap();
+    sandbox.send_webhooks_to(&receiver.base_url);
+    let cancel = CancellationToken::new();
+    let task = sandbox.start_delivery(cancel.clone());
+    sandbox.charge(&charge("pm_ok", 1)).await.unwrap();
+    let refused = receiver.next().await;
+    // The next round's event comes when the first round has been written down.
+    sandbox.charge(&charge("pm_ok", 2)).await.unwrap();
+    assert_ne!(receiver.next().await.body, refused.body);
+    cancel.cancel();
+    task.await.unwrap();
+    let running = Running::start(directory.path(), &receiver);
+    while receiver.next().await.body != refused.body {}
+    running.stop().await;
 }
 
 #[tokio::test]

@@ -63,14 +63,21 @@ fn read_format(text: &str) -> Result<DocumentFormat, Malformed> {
         "xlsx" => Ok(DocumentFormat::Xlsx),
         "csv" => Ok(DocumentFormat::Csv),
         "json" => Ok(DocumentFormat::Json),
-        _ => Err(Malformed::new("unknown_value", "expected pdf, xlsx, csv or json")),
+        _ => Err(Malformed::new(
+            "unknown_value",
+            "expected pdf, xlsx, csv or json",
+        )),
     }
 }
 
 /// The stored document, when it is the one asked for and says what the invoice says.
 fn stored(invoice: &Invoice, format: DocumentFormat) -> Option<&StoredDocument> {
     let ready = invoice.issued().is_some() && invoice.document.status == DocumentStatus::Ready;
-    invoice.document.stored.as_ref().filter(|stored| ready && stored.format == format)
+    invoice
+        .document
+        .stored
+        .as_ref()
+        .filter(|stored| ready && stored.format == format)
 }
 
 /// The document with its headers, or 304.
@@ -109,7 +116,10 @@ fn file(bytes: Bytes, invoice: &Invoice, format: DocumentFormat, tag: HeaderValu
         content_disposition(&render::file_name(invoice, format)),
     );
     headers.insert(header::ETAG, tag);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    );
     response
 }
 
@@ -126,7 +136,13 @@ const fn extension(format: DocumentFormat) -> &'static str {
 pub(in crate::http) fn content_disposition(name: &str) -> HeaderValue {
     let plain: String = name
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') {
+                c
+            } else {
+                '_'
+            }
+        })
         .collect();
     let mut exact = String::new();
     for byte in name.bytes() {

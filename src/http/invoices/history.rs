@@ -30,7 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// One change.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = HistoryEntry)]
-pub struct HistoryBody<'a> {
+pub(super) struct HistoryBody<'a> {
     /// The invoice's version after it.
     version: u64,
     #[schema(value_type = String)]
@@ -49,7 +49,7 @@ pub struct HistoryBody<'a> {
 /// Who made a change.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Actor)]
-pub struct ActorBody {
+pub(super) struct ActorBody {
     /// user, `api_key`, provider, customer, clock or system.
     #[schema(value_type = String, example = "user")]
     kind: &'static str,
@@ -79,10 +79,16 @@ async fn history(
     caller.require(Permission::InvoiceGetById)?;
     let limit = take_limit(&mut params);
     let before = params.take("starting_after", |text| {
-        text.parse::<u64>().map_err(|_| Malformed::new("invalid_type", "expected a version"))
+        text.parse::<u64>()
+            .map_err(|_| Malformed::new("invalid_type", "expected a version"))
     });
     params.finish()?;
-    let current = app.invoices.get(caller.organization, id).await?.invoice.version;
+    let current = app
+        .invoices
+        .get(caller.organization, id)
+        .await?
+        .invoice
+        .version;
     // Versions are dense, so a part of the list is a range of them.
     let end = before.unwrap_or(u64::MAX).min(current.saturating_add(1));
     let after = end.saturating_sub(1).saturating_sub(u64::from(limit));
@@ -93,8 +99,18 @@ async fn history(
     };
     let data: Vec<_> = recorded.iter().rev().map(show).collect();
     let has_more = after > 0 && !data.is_empty();
-    let next = data.last().filter(|_| has_more).map(|last| last.version.to_string());
-    answer::json(StatusCode::OK, &List { data, has_more, next })
+    let next = data
+        .last()
+        .filter(|_| has_more)
+        .map(|last| last.version.to_string());
+    answer::json(
+        StatusCode::OK,
+        &List {
+            data,
+            has_more,
+            next,
+        },
+    )
 }
 
 fn show(recorded: &Recorded) -> HistoryBody<'_> {
@@ -123,9 +139,12 @@ fn actor(by: &Initiator) -> ActorBody {
 
 fn without_nulls(details: Value) -> Value {
     match details {
-        Value::Object(fields) => {
-            Value::Object(fields.into_iter().filter(|(_, value)| !value.is_null()).collect())
-        }
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .collect(),
+        ),
         _ => Value::Object(Map::new()),
     }
 }
@@ -147,15 +166,23 @@ fn describe(entry: &Entry) -> (&'static str, Value) {
         Entry::FinalizeRequested { .. } => ("finalize_requested", Value::Null),
         Entry::Finalized { allocated, due_on } => {
             let (number, issued_on) = (&allocated.number, allocated.issued_on);
-            ("finalized", json!({"number": number, "issued_on": issued_on, "due_on": due_on}))
+            (
+                "finalized",
+                json!({"number": number, "issued_on": issued_on, "due_on": due_on}),
+            )
         }
-        Entry::SendScheduled { at, order: given, .. } => {
-            ("send_scheduled", json!({"at": At(*at), "order": order(given)}))
-        }
+        Entry::SendScheduled {
+            at, order: given, ..
+        } => (
+            "send_scheduled",
+            json!({"at": At(*at), "order": order(given)}),
+        ),
         Entry::SendCancelled { problems } => ("send_cancelled", json!({"problems": problems})),
         Entry::SendRequested { order: given } => ("send_requested", order(given)),
         Entry::NoticeRequested { to } => ("notice_requested", json!({"to": to})),
-        Entry::EffectClaimed { effect } => ("effect_claimed", json!({"effect": effect.to_string()})),
+        Entry::EffectClaimed { effect } => {
+            ("effect_claimed", json!({"effect": effect.to_string()}))
+        }
         Entry::DocumentStored { stored, .. } => (
             "document_stored",
             json!({"format": stored.format, "sha256": stored.sha256, "bytes": stored.bytes}),
@@ -197,15 +224,24 @@ fn describe(entry: &Entry) -> (&'static str, Value) {
         }
         Entry::Viewed => ("viewed", Value::Null),
         Entry::PageSecretRotated { .. } => ("link_rotated", Value::Null),
-        Entry::EffectFailed { effect, error: why, retry_at } => {
+        Entry::EffectFailed {
+            effect,
+            error: why,
+            retry_at,
+        } => {
             let details = json!({
                 "effect": effect.to_string(), "error": error(why), "retry_at": At(*retry_at)
             });
             ("effect_failed", details)
         }
-        Entry::EffectParked { effect, error: why } => {
-            ("effect_parked", json!({"effect": effect.to_string(), "error": error(why)}))
-        }
+        Entry::EffectPostponed { effect, until } => (
+            "effect_postponed",
+            json!({"effect": effect.to_string(), "until": At(*until)}),
+        ),
+        Entry::EffectParked { effect, error: why } => (
+            "effect_parked",
+            json!({"effect": effect.to_string(), "error": error(why)}),
+        ),
         Entry::EffectsRetried { effects } => {
             let effects: Vec<_> = effects.iter().map(ToString::to_string).collect();
             ("effects_retried", json!({"effects": effects}))
@@ -219,7 +255,9 @@ mod tests {
 
     #[test]
     fn the_secret_of_the_customers_page_is_not_in_the_history() {
-        let entry = Entry::PageSecretRotated { page_secret: "s3cret".to_owned() };
+        let entry = Entry::PageSecretRotated {
+            page_secret: "s3cret".to_owned(),
+        };
         let recorded = Recorded {
             version: 4,
             at: jiff::Timestamp::UNIX_EPOCH,
@@ -230,6 +268,9 @@ mod tests {
         };
         let shown = serde_json::to_string(&show(&recorded)).unwrap();
         assert!(!shown.contains("s3cret"), "{shown}");
-        assert!(shown.contains(r#""actor":{"kind":"provider","id":"sandbox"}"#), "{shown}");
+        assert!(
+            shown.contains(r#""actor":{"kind":"provider","id":"sandbox"}"#),
+            "{shown}"
+        );
     }
 }

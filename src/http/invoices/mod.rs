@@ -57,7 +57,12 @@ async fn execute(app: &App, order: Order<'_>) -> Result<Executed, ApiError> {
         several => match several.single() {
             Some(version) => Some(version),
             None => {
-                let current = app.invoices.get(organization, order.id).await?.invoice.version;
+                let current = app
+                    .invoices
+                    .get(organization, order.id)
+                    .await?
+                    .invoice
+                    .version;
                 several.check(current)?;
                 Some(current)
             }
@@ -70,11 +75,16 @@ async fn execute(app: &App, order: Order<'_>) -> Result<Executed, ApiError> {
         expected_version,
         request_id: order.request_id.as_str().to_owned(),
     };
-    Ok(app.invoices.execute(organization, order.id, request).await?)
+    Ok(app
+        .invoices
+        .execute(organization, order.id, request)
+        .await?)
 }
 
 fn links(app: &App) -> Links<'_> {
-    Links { public_url: &app.public_url }
+    Links {
+        public_url: &app.public_url,
+    }
 }
 
 /// The invoice after a command.

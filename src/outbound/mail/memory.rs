@@ -1,15 +1,15 @@
 //! Mail kept in memory, for tests.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{MailError, OutgoingMail, message};
 
 /// Records every mail it takes, and fails when told to. It takes what the spool takes: the message
-/// is built and thrown away.
-#[derive(Debug, Default)]
+/// is built and thrown away. Clones share what was sent.
+#[derive(Debug, Clone, Default)]
 pub struct MemoryMail {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]

@@ -77,12 +77,7 @@ pub enum ProviderEventKind {
         amount: Money,
         method: String,
     },
-    PaymentFailed {
-        invoice: InvoiceId,
-        effect: Option<EffectId>,
-        code: String,
-        detail: String,
-    },
+    PaymentFailed { invoice: InvoiceId, effect: Option<EffectId>, code: String, detail: String },
     /// A type that means nothing to an invoice.
     Ignored,
 }

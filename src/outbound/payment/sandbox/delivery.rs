@@ -47,13 +47,15 @@ impl Delivery {
             if let (true, Some(base)) = (sandbox.ledger.exists(), sandbox.webhook_base.get()) {
                 let url = format!("{base}/v1/webhooks/{}", SandboxProvider::NAME);
                 let pause = match self.round(&url, is_first_round).await {
-                    Ok(pause) => pause,
+                    Ok(pause) => {
+                        is_first_round = false;
+                        pause
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "the sandbox's events can't be read; trying again");
                         Some(LEDGER_RETRY_DELAY)
                     }
                 };
-                is_first_round = false;
                 if let Some(pause) = pause {
                     // Either way of waking up is the same: look again.
                     let _ = tokio::time::timeout(pause, sandbox.news.notified()).await;
