@@ -1,9 +1,11 @@
 //! The invoice's state machine from outside: what every command comes to in every state, and what
 //! holds whatever is asked of it, in whatever order.
 
-mod domain_fixture;
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
+
 #[path = "domain_state_machine/commands.rs"]
 mod commands;
+mod domain_fixture;
 #[path = "domain_state_machine/paying.rs"]
 mod paying;
 #[path = "domain_state_machine/requests.rs"]
@@ -45,9 +47,12 @@ fn assert_legal_change(before: Option<&Invoice>, after: &Invoice, recorded: &[Re
     assert!(legal(before.status(), after.status()), "{:?} → {:?}", before.status(), after.status());
     assert_eq!(before.id, after.id);
     if let Some(issued) = before.issued() {
-        let after_issued = after.issued().expect("an issued invoice stays issued");
+        let after_issued = after.issued().unwrap();
         assert_eq!(issued.number, after_issued.number);
-        assert_eq!((issued.issued_on, issued.due_on), (after_issued.issued_on, after_issued.due_on));
+        assert_eq!(
+            (issued.issued_on, issued.due_on),
+            (after_issued.issued_on, after_issued.due_on)
+        );
         assert_eq!(before.content, after.content, "issued content never changes");
         assert_eq!(before.totals, after.totals, "totals never change after finalizing");
     }
@@ -88,7 +93,7 @@ fn through_json<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) ->
 #[test]
 fn any_command_in_any_state_gives_a_legal_state_or_a_refusal_and_replay_gives_the_snapshot() {
     let seed = Random::seed();
-    let mut seen = std::collections::BTreeMap::<&str, u64>::new();
+    let mut reached = std::collections::BTreeMap::<&str, u64>::new();
     for case in 0..cases(1_500) {
         let mut random = Random::new(seed ^ case);
         let mut invoice: Option<Invoice> = None;
@@ -111,7 +116,7 @@ fn any_command_in_any_state_gives_a_legal_state_or_a_refusal_and_replay_gives_th
                     }
                     history.extend(recorded);
                     assert_consistent(&after, &history);
-                    *seen.entry(after.status().name()).or_default() += 1;
+                    *reached.entry(after.status().name()).or_default() += 1;
                     invoice = Some(*after);
                     if request.key.is_some() {
                         let version = history.len() as u64;
@@ -135,8 +140,8 @@ fn any_command_in_any_state_gives_a_legal_state_or_a_refusal_and_replay_gives_th
         assert_eq!(invoice.as_ref().map(through_json), invoice);
     }
     for status in Status::ALL {
-        let times = seen.get(status.name()).copied().unwrap_or_default();
-        assert!(times > 0, "no case reached {}: {seen:?}", status.name());
+        let times = reached.get(status.name()).copied().unwrap_or_default();
+        assert!(times > 0, "no case reached {}: {reached:?}", status.name());
     }
 }
 

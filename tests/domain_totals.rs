@@ -1,6 +1,8 @@
 //! The calculator against an independent one that works with exact fractions and follows the rules
 //! as they are written, not the code.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
+
 mod domain_fixture;
 #[path = "domain_totals/examples.rs"]
 mod examples;
@@ -160,7 +162,8 @@ fn expected(content: &Content) -> Result<Expected, Impossible> {
                 (sum(&after), round(&(whole(sum(&after)) * percent(rate))))
             }
             (false, Rounding::PerLine) => {
-                let tax = members.iter().map(|at| round(&(whole(after[*at]) * percent(rate)))).sum();
+                let tax =
+                    members.iter().map(|at| round(&(whole(after[*at]) * percent(rate)))).sum();
                 (sum(&after), tax)
             }
             (true, rounding) => {
@@ -242,7 +245,8 @@ fn refusal(error: &TotalsError) -> Option<Impossible> {
 
 /// What must hold to the cent, whatever the rules come to.
 fn assert_adds_up(totals: &Totals, content: &Content) {
-    let sum = |amounts: &mut dyn Iterator<Item = Money>| amounts.map(|money| money.minor).sum::<i64>();
+    let sum =
+        |amounts: &mut dyn Iterator<Item = Money>| amounts.map(|money| money.minor).sum::<i64>();
     assert_eq!(sum(&mut totals.lines.iter().map(|line| line.net)), totals.lines_net.minor);
     assert_eq!(
         totals.lines_net.minor - totals.discount.minor + totals.charge.minor,

@@ -209,7 +209,6 @@ pub(crate) fn any_request(
     Request { key, expected_version, ..request(command) }
 }
 
-#[expect(clippy::too_many_lines, reason = "one arm for each command")]
 fn any_command(random: &mut Random, invoice: Option<&Invoice>, at: Timestamp) -> Command {
     let Some(known) = invoice else {
         return match random.below(8) {

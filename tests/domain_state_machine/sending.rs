@@ -121,10 +121,8 @@ fn a_claim_is_persisted_once_and_only_for_mail() {
 
 #[test]
 fn recipients_default_to_the_customers_own_address() {
-    let nobody = Content {
-        bill_to: Party { name: "Ada GmbH".to_owned(), ..Party::default() },
-        ..content()
-    };
+    let nobody =
+        Content { bill_to: Party { name: "Ada GmbH".to_owned(), ..Party::default() }, ..content() };
     let story = Story::draft_of(nobody);
     assert_eq!(params(story.ask(send())), ["to"]);
     let story = story.then(send_to("other@ada.example"));
@@ -137,11 +135,7 @@ fn a_recipient_that_carries_a_header_is_refused() {
     assert_eq!(params(story.ask(send_to("a@b.example\r\nBcc: x@evil.example"))), ["to[0]"]);
     let many = vec!["a@b.example".to_owned(); 20];
     let request = |to: &[String], cc: &[String]| {
-        send_as(SendRequest {
-            to: Some(to.to_vec()),
-            cc: cc.to_vec(),
-            ..SendRequest::default()
-        })
+        send_as(SendRequest { to: Some(to.to_vec()), cc: cc.to_vec(), ..SendRequest::default() })
     };
     assert!(story.ask(request(&many, &[])).is_ok());
     assert_eq!(params(story.ask(request(&many, &many[..1]))), ["to"]);
@@ -260,7 +254,8 @@ fn a_later_document_stands_for_an_earlier_one_whichever_comes_first() {
     let story = Story::draft().then(send()).done(Kind::Number).done(Kind::PaymentLink);
     let first = story.effect_id(Kind::Document);
     let story = story.then(pay()).done(Kind::Charge);
-    let documents: Vec<_> = story.invoice().effects.iter().map(|effect| effect.id.clone()).collect();
+    let documents: Vec<_> =
+        story.invoice().effects.iter().map(|effect| effect.id.clone()).collect();
     let newest = documents.into_iter().rfind(|id| id.kind == Kind::Document).unwrap();
     assert_ne!(first, newest);
     let complete = |effect| Command::CompleteDocument { effect, stored: crate::commands::stored() };

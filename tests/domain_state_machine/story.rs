@@ -34,10 +34,7 @@ impl Story {
 
     /// Issued over 119.00 EUR, due in two weeks, its document stored.
     pub(crate) fn open() -> Self {
-        Self::draft()
-            .then(finalize())
-            .done(EffectKindName::Number)
-            .done(EffectKindName::Document)
+        Self::draft().then(finalize()).done(EffectKindName::Number).done(EffectKindName::Document)
     }
 
     pub(crate) fn invoice(&self) -> &Invoice {

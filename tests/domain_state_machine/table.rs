@@ -23,26 +23,26 @@ fn later() -> Timestamp {
     now() + SignedDuration::from_hours(48)
 }
 
-fn apply(invoice: Option<Invoice>, command: Command) -> Invoice {
-    match step(invoice.as_ref(), id(), &request(command.clone()), now()) {
+fn apply(invoice: Option<&Invoice>, command: Command) -> Invoice {
+    let request = request(command);
+    match step(invoice, id(), &request, now()) {
         Ok(Step::Changed { invoice, .. }) => *invoice,
-        other => panic!("{} gave {other:?}", command.name()),
+        other => panic!("{} gave {other:?}", request.command.name()),
     }
 }
 
-fn all(commands: impl IntoIterator<Item = Command>) -> Invoice {
-    commands.into_iter().fold(None, |invoice, command| Some(apply(invoice, command))).unwrap()
-}
-
 /// Reports that pending effects of this kind are done.
-fn done(invoice: Invoice, kind: EffectKindName) -> Invoice {
-    let effect = effect_of(Some(&invoice), kind);
-    let command = completion(&invoice, &effect);
+fn done(invoice: &Invoice, kind: EffectKindName) -> Invoice {
+    let effect = effect_of(Some(invoice), kind);
+    let command = completion(invoice, &effect);
     apply(Some(invoice), command)
 }
 
 fn send(at: Option<Timestamp>) -> Command {
-    Command::Send { issuer: Box::new(issuer()), request: SendRequest { at, ..SendRequest::default() } }
+    Command::Send {
+        issuer: Box::new(issuer()),
+        request: SendRequest { at, ..SendRequest::default() },
+    }
 }
 
 fn finalize() -> Command {
@@ -68,15 +68,16 @@ fn fail(effect: faktor::domain::ids::EffectId, outcome_unknown: bool) -> Command
 }
 
 fn states() -> Vec<(&'static str, Option<Invoice>)> {
-    let draft = all([create(content())]);
-    let finalizing = apply(Some(draft.clone()), finalize());
-    let numbered = done(finalizing.clone(), EffectKindName::Number);
-    let open = done(numbered.clone(), EffectKindName::Document);
-    let sending = apply(Some(open.clone()), send(None));
-    let sent = done(done(sending.clone(), EffectKindName::PaymentLink), EffectKindName::Mail);
-    let charging = apply(Some(open.clone()), pay());
+    let draft = apply(None, create(content()));
+    let finalizing = apply(Some(&draft), finalize());
+    let numbered = done(&finalizing, EffectKindName::Number);
+    let open = done(&numbered, EffectKindName::Document);
+    let sending = apply(Some(&open), send(None));
+    let sent = done(&done(&sending, EffectKindName::PaymentLink), EffectKindName::Mail);
+    let charging = apply(Some(&open), pay());
+    let mail = effect_of(Some(&sending), EffectKindName::Mail);
     let charge = effect_of(Some(&charging), EffectKindName::Charge);
-    let with = |invoice: &Invoice, command: Command| Some(apply(Some(invoice.clone()), command));
+    let with = |invoice: &Invoice, command: Command| Some(apply(Some(invoice), command));
     let scheduled = now() + SignedDuration::from_hours(24);
     vec![
         ("nothing yet", None),
@@ -87,7 +88,7 @@ fn states() -> Vec<(&'static str, Option<Invoice>)> {
         ("open", Some(open.clone())),
         ("open, being sent", Some(sending.clone())),
         ("open, sent two days ago", Some(sent)),
-        ("open, mail given up", with(&sending, fail(effect_of(Some(&sending), EffectKindName::Mail), false))),
+        ("open, mail given up", with(&sending, fail(mail, false))),
         ("open, charge in flight", Some(charging.clone())),
         ("open, charge given up, no money taken", with(&charging, fail(charge.clone(), false))),
         ("open, charge given up, outcome unknown", with(&charging, fail(charge, true))),
@@ -95,7 +96,7 @@ fn states() -> Vec<(&'static str, Option<Invoice>)> {
         ("uncollectible", with(&open, Command::MarkUncollectible { reason: None })),
         ("paid", with(&open, record(11_900))),
         ("void", with(&open, Command::Void { reason: None })),
-        ("imported", Some(all([import()]))),
+        ("imported", Some(apply(None, import()))),
         ("deleted", with(&draft, Command::Delete)),
     ]
 }
@@ -130,26 +131,35 @@ fn commands(invoice: Option<&Invoice>) -> Vec<(&'static str, Command)> {
         ("edit, nothing new", Command::Edit { content: Box::new(content()) }),
         ("delete", Command::Delete),
         ("finalize", finalize()),
-        ("assign number", Command::AssignNumber { effect: effect(EffectKindName::Number), allocated: number() }),
+        (
+            "assign number",
+            Command::AssignNumber { effect: effect(EffectKindName::Number), allocated: number() },
+        ),
         ("send", send(None)),
-        ("send to others", Command::Send {
-            issuer: Box::new(issuer()),
-            request: SendRequest {
-                to: Some(vec!["other@ada.example".to_owned()]),
-                ..SendRequest::default()
+        (
+            "send to others",
+            Command::Send {
+                issuer: Box::new(issuer()),
+                request: SendRequest {
+                    to: Some(vec!["other@ada.example".to_owned()]),
+                    ..SendRequest::default()
+                },
             },
-        }),
+        ),
         ("send later", send(Some(later() + SignedDuration::from_hours(1)))),
         ("pay", pay()),
         ("record a part payment", record(1_000)),
         ("record the whole payment", record(11_900)),
         ("receive a provider's payment", receive(11_900, None)),
         ("receive the charge's payment", receive(11_900, Some(effect(EffectKindName::Charge)))),
-        ("charge declined", Command::FailCharge {
-            effect: effect(EffectKindName::Charge),
-            code: "card_declined".to_owned(),
-            detail: "declined".to_owned(),
-        }),
+        (
+            "charge declined",
+            Command::FailCharge {
+                effect: effect(EffectKindName::Charge),
+                code: "card_declined".to_owned(),
+                detail: "declined".to_owned(),
+            },
+        ),
         ("void", Command::Void { reason: None }),
         ("mark uncollectible", Command::MarkUncollectible { reason: None }),
         ("retry", Command::Retry),
@@ -157,19 +167,35 @@ fn commands(invoice: Option<&Invoice>) -> Vec<(&'static str, Command)> {
         ("view", Command::View),
         ("rotate page secret", Command::RotatePageSecret { page_secret: "new".to_owned() }),
         ("claim mail", Command::ClaimEffect { effect: effect(EffectKindName::Mail) }),
-        ("document stored", Command::CompleteDocument {
-            effect: effect(EffectKindName::Document),
-            stored: stored(),
-        }),
-        ("payment link created", Command::CompletePaymentLink {
-            effect: effect(EffectKindName::PaymentLink),
-            link: link("new", money(11_900)),
-        }),
-        ("payment link expired", Command::CompleteEffect {
-            effect: effect(EffectKindName::ExpirePaymentLink),
-        }),
-        ("mail sent", Command::CompleteMail { effect: effect(EffectKindName::Mail), message_id: message_id.clone() }),
-        ("notice sent", Command::CompleteMail { effect: effect(EffectKindName::UploadNotice), message_id }),
+        (
+            "document stored",
+            Command::CompleteDocument {
+                effect: effect(EffectKindName::Document),
+                stored: stored(),
+            },
+        ),
+        (
+            "payment link created",
+            Command::CompletePaymentLink {
+                effect: effect(EffectKindName::PaymentLink),
+                link: link("new", money(11_900)),
+            },
+        ),
+        (
+            "payment link expired",
+            Command::CompleteEffect { effect: effect(EffectKindName::ExpirePaymentLink) },
+        ),
+        (
+            "mail sent",
+            Command::CompleteMail {
+                effect: effect(EffectKindName::Mail),
+                message_id: message_id.clone(),
+            },
+        ),
+        (
+            "notice sent",
+            Command::CompleteMail { effect: effect(EffectKindName::UploadNotice), message_id },
+        ),
         ("first effect failed", failure(false)),
         ("first effect failed for good", failure(true)),
     ]

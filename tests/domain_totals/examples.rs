@@ -145,11 +145,7 @@ fn every_currency_is_rounded_to_its_own_decimals() {
 #[test]
 fn a_category_and_rate_make_one_row_with_all_its_reasons() {
     let exempt = |reason: Option<&str>, category| Line {
-        tax: Tax {
-            category,
-            rate: Decimal::ZERO,
-            exemption_reason: reason.map(str::to_owned),
-        },
+        tax: Tax { category, rate: Decimal::ZERO, exemption_reason: reason.map(str::to_owned) },
         ..line("1", "1.00", "0")
     };
     let content = with(vec![
@@ -169,8 +165,5 @@ fn a_category_and_rate_make_one_row_with_all_its_reasons() {
             format!("{} {} {} {reason}", row.category.code(), row.rate, row.base)
         })
         .collect();
-    assert_eq!(
-        rows,
-        ["E 0 3.00 Art. 132; Art. 135", "S 19 2.00 -", "AE 0 1.00 Reverse charge"]
-    );
+    assert_eq!(rows, ["E 0 3.00 Art. 132; Art. 135", "S 19 2.00 -", "AE 0 1.00 Reverse charge"]);
 }
