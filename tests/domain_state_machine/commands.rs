@@ -266,7 +266,13 @@ fn any_command(random: &mut Random, invoice: Option<&Invoice>, at: Timestamp) ->
             }
         }
         14 => Command::Retry,
-        15 => Command::Tick,
+        15 => {
+            if random.one_in(3) {
+                Command::OfferPayment
+            } else {
+                Command::Tick
+            }
+        }
         16 => Command::RotatePageSecret { page_secret: format!("s{}", random.below(3)) },
         17 => Command::ClaimEffect { effect },
         18 => Command::ReceiveProviderPayment {
