@@ -3,6 +3,7 @@
 pub mod actors;
 pub mod clock;
 pub mod config;
+pub mod crash_point;
 pub mod domain;
 pub mod http;
 pub mod outbound;

@@ -163,6 +163,11 @@ pub enum Command {
         retry_at: Timestamp,
         max_attempts: u32,
     },
+    /// There was no room to try it (a full queue, a rate limit, a pause); no attempt is counted.
+    PostponeEffect {
+        effect: EffectId,
+        until: Timestamp,
+    },
 }
 
 impl Command {
@@ -192,6 +197,7 @@ impl Command {
             Self::ReceiveProviderPayment { .. } => "receive_provider_payment",
             Self::FailCharge { .. } => "fail_charge",
             Self::FailEffect { .. } => "fail_effect",
+            Self::PostponeEffect { .. } => "postpone_effect",
         }
     }
 

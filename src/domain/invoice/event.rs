@@ -74,6 +74,7 @@ pub const fn kind_of(entry: &Entry) -> Option<&'static str> {
         | Entry::ChargeSettled { .. }
         | Entry::PageSecretRotated { .. }
         | Entry::EffectFailed { .. }
+        | Entry::EffectPostponed { .. }
         | Entry::EffectsRetried { .. } => None,
     }
 }

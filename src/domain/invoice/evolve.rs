@@ -43,7 +43,14 @@ pub fn replay<'a>(history: impl IntoIterator<Item = &'a Recorded>) -> Option<Inv
 }
 
 fn created(recorded: &Recorded) -> Option<Invoice> {
-    let Entry::Created { id, organization, source, content, page_secret } = &recorded.entry else {
+    let Entry::Created {
+        id,
+        organization,
+        source,
+        content,
+        page_secret,
+    } = &recorded.entry
+    else {
         return None;
     };
     Some(Invoice {
@@ -100,7 +107,10 @@ impl Invoice {
                 if let Some(issuer) = issuer {
                     self.content.issuer = (**issuer).clone();
                 }
-                self.delivery.scheduled = Some(ScheduledSend { at: *at, order: order.clone() });
+                self.delivery.scheduled = Some(ScheduledSend {
+                    at: *at,
+                    order: order.clone(),
+                });
                 self.expect_delivery();
             }
             Entry::SendCancelled { problems } => {
@@ -123,15 +133,33 @@ impl Invoice {
                 self.drop_effect(effect);
             }
             Entry::MailSent { effect, message_id } => self.mail_sent(effect, message_id, at),
-            Entry::ChargeRequested { payment_method, amount } => {
+            Entry::ChargeRequested {
+                payment_method,
+                amount,
+            } => {
                 self.effects.retain(|effect| !is_dead_charge(effect));
                 let payment_method = payment_method.clone();
-                self.schedule(EffectKind::Charge { payment_method, amount: *amount }, at);
+                self.schedule(
+                    EffectKind::Charge {
+                        payment_method,
+                        amount: *amount,
+                    },
+                    at,
+                );
             }
-            Entry::ChargeFailed { effect, code, detail } => {
+            Entry::ChargeFailed {
+                effect,
+                code,
+                detail,
+            } => {
                 self.drop_effect(effect);
                 let (effect, code, detail) = (effect.clone(), code.clone(), detail.clone());
-                self.payment.last_failure = Some(FailedCharge { effect, code, detail, at });
+                self.payment.last_failure = Some(FailedCharge {
+                    effect,
+                    code,
+                    detail,
+                    at,
+                });
             }
             Entry::ChargeSettled { effect, payment } => {
                 self.drop_effect(effect);
@@ -142,7 +170,8 @@ impl Invoice {
                 }
             }
             Entry::PaymentReceived { effect, payment } => {
-                self.effects.retain(|pending| effect.as_ref() != Some(&pending.id));
+                self.effects
+                    .retain(|pending| effect.as_ref() != Some(&pending.id));
                 self.payment.received.push(payment.clone());
                 self.drop_excessive_charge();
                 self.renew_link(at);
@@ -157,16 +186,28 @@ impl Invoice {
             Entry::MarkedUncollectible { reason } => {
                 let reason = reason.clone();
                 self.transition(|state| match state {
-                    State::Open { issued } => {
-                        State::Uncollectible { issued, marked_at: at, reason }
-                    }
+                    State::Open { issued } => State::Uncollectible {
+                        issued,
+                        marked_at: at,
+                        reason,
+                    },
                     other => other,
                 });
             }
             Entry::Viewed => self.first_viewed_at = Some(at),
             Entry::PageSecretRotated { page_secret } => self.page_secret.clone_from(page_secret),
-            Entry::EffectFailed { effect, error, retry_at } => {
+            Entry::EffectFailed {
+                effect,
+                error,
+                retry_at,
+            } => {
                 self.effect_failed(effect, error, Some(*retry_at));
+            }
+            Entry::EffectPostponed { effect, until } => {
+                if let Some(effect) = self.effect_mut(effect) {
+                    effect.next_attempt_at = *until;
+                    effect.claimed = false;
+                }
             }
             Entry::EffectParked { effect, error } => self.effect_failed(effect, error, None),
             Entry::EffectsRetried { effects } => self.retry_effects(effects, at),
@@ -188,20 +229,25 @@ impl Invoice {
             self.delivery.scheduled = None;
             self.expect_delivery();
         }
-        self.state = State::Finalizing { requested_at: at, then_send };
+        self.state = State::Finalizing {
+            requested_at: at,
+            then_send,
+        };
         self.schedule(EffectKind::Number, at);
     }
 
     fn issue(&mut self, issued: Issued) {
-        self.effects.retain(|effect| !matches!(effect.kind, EffectKind::Number));
+        self.effects
+            .retain(|effect| !matches!(effect.kind, EffectKind::Number));
         self.state = State::Open { issued };
     }
 
     fn become_paid(&mut self, at: Timestamp) {
         self.transition(|state| match state {
-            State::Open { issued } | State::Uncollectible { issued, .. } => {
-                State::Paid { issued, paid_at: at }
-            }
+            State::Open { issued } | State::Uncollectible { issued, .. } => State::Paid {
+                issued,
+                paid_at: at,
+            },
             other => other,
         });
         self.need_no_money(at);
@@ -210,13 +256,16 @@ impl Invoice {
 
     fn become_void(&mut self, reason: Option<String>, at: Timestamp) {
         self.transition(|state| match state {
-            State::Open { issued } | State::Uncollectible { issued, .. } => {
-                State::Void { issued, voided_at: at, reason }
-            }
+            State::Open { issued } | State::Uncollectible { issued, .. } => State::Void {
+                issued,
+                voided_at: at,
+                reason,
+            },
             other => other,
         });
         self.need_no_money(at);
-        self.effects.retain(|effect| !matches!(effect.kind, EffectKind::Mail { .. }));
+        self.effects
+            .retain(|effect| !matches!(effect.kind, EffectKind::Mail { .. }));
         self.delivery.scheduled = None;
         if self.delivery.status != DeliveryStatus::None {
             self.delivery.status = match self.delivery.sent_at {
@@ -230,7 +279,8 @@ impl Invoice {
     /// Takes the payment page down and drops what would ask for money again. What may have been
     /// done outside stays until that is known.
     fn need_no_money(&mut self, at: Timestamp) {
-        self.effects.retain(|effect| !is_dead_charge(effect) && !is_dead_link(effect));
+        self.effects
+            .retain(|effect| !is_dead_charge(effect) && !is_dead_link(effect));
         let Some(link) = self.payment.link.as_mut().filter(|link| link.active) else {
             return;
         };
@@ -243,7 +293,12 @@ impl Invoice {
         self.effects
             .retain(|effect| !(effect.parked && matches!(effect.kind, EffectKind::Mail { .. })));
         self.schedule_link(at);
-        self.schedule(EffectKind::Mail { order: order.clone() }, at);
+        self.schedule(
+            EffectKind::Mail {
+                order: order.clone(),
+            },
+            at,
+        );
         self.delivery.scheduled = None;
         self.delivery.order = Some(order.clone());
         self.delivery.ordered_at = Some(at);
@@ -259,7 +314,10 @@ impl Invoice {
         self.drop_effect(effect);
         self.delivery.sent_at = Some(at);
         self.delivery.message_id = Some(message_id.to_owned());
-        let others = self.effects.iter().any(|other| matches!(other.kind, EffectKind::Mail { .. }));
+        let others = self
+            .effects
+            .iter()
+            .any(|other| matches!(other.kind, EffectKind::Mail { .. }));
         if !others && self.delivery.scheduled.is_none() {
             self.delivery.status = DeliveryStatus::Sent;
         }
@@ -268,8 +326,11 @@ impl Invoice {
     /// Makes a page for what is due, unless there is one for just that.
     fn schedule_link(&mut self, at: Timestamp) {
         let due = self.due();
-        let there =
-            self.payment.link.as_ref().is_some_and(|link| link.active && link.amount == due);
+        let there = self
+            .payment
+            .link
+            .as_ref()
+            .is_some_and(|link| link.active && link.amount == due);
         let coming = self.effects.iter().any(|effect| {
             matches!(effect.kind, EffectKind::PaymentLink { amount } if amount == due)
                 && !effect.parked
@@ -285,7 +346,8 @@ impl Invoice {
         let due = self.due();
         let excessive =
             |kind: &EffectKind| matches!(kind, EffectKind::Charge { amount, .. } if *amount != due);
-        self.effects.retain(|effect| !(is_dead_charge(effect) && excessive(&effect.kind)));
+        self.effects
+            .retain(|effect| !(is_dead_charge(effect) && excessive(&effect.kind)));
     }
 
     /// After a part of the money came in, the page must ask for the rest only.
@@ -304,8 +366,12 @@ impl Invoice {
         let obsolete = if keep_old {
             Some(link.id.clone())
         } else {
-            let old = self.payment.link.replace(PaymentLink { active: true, ..link.clone() });
-            old.filter(|old| old.active && old.id != link.id).map(|old| old.id)
+            let old = self.payment.link.replace(PaymentLink {
+                active: true,
+                ..link.clone()
+            });
+            old.filter(|old| old.active && old.id != link.id)
+                .map(|old| old.id)
         };
         if let Some(link) = obsolete {
             self.schedule(EffectKind::ExpirePaymentLink { link }, at);
@@ -352,7 +418,11 @@ impl Invoice {
     }
 
     fn schedule(&mut self, kind: EffectKind, at: Timestamp) {
-        let id = EffectId { invoice: self.id, kind: kind.name(), sequence: self.next_effect };
+        let id = EffectId {
+            invoice: self.id,
+            kind: kind.name(),
+            sequence: self.next_effect,
+        };
         self.next_effect = self.next_effect.saturating_add(1);
         self.effects.push(PendingEffect {
             id,
@@ -383,7 +453,11 @@ impl Invoice {
 
     fn retry_effects(&mut self, effects: &[EffectId], at: Timestamp) {
         let mut mail = false;
-        for effect in self.effects.iter_mut().filter(|effect| effects.contains(&effect.id)) {
+        for effect in self
+            .effects
+            .iter_mut()
+            .filter(|effect| effects.contains(&effect.id))
+        {
             effect.parked = false;
             effect.attempts = 0;
             effect.next_attempt_at = at;
@@ -410,7 +484,12 @@ impl Invoice {
         if issued.overdue || !self.due().is_positive() {
             return None;
         }
-        let midnight = issued.due_on.tomorrow().ok()?.to_zoned(TimeZone::UTC).ok()?;
+        let midnight = issued
+            .due_on
+            .tomorrow()
+            .ok()?
+            .to_zoned(TimeZone::UTC)
+            .ok()?;
         Some(midnight.timestamp())
     }
 }
@@ -428,5 +507,8 @@ fn is_dead_link(effect: &PendingEffect) -> bool {
 }
 
 fn surely_not_done(effect: &PendingEffect) -> bool {
-    effect.last_error.as_ref().is_some_and(|error| !error.outcome_unknown)
+    effect
+        .last_error
+        .as_ref()
+        .is_some_and(|error| !error.outcome_unknown)
 }

@@ -429,7 +429,9 @@ impl Invoice {
     /// The sum of all payments.
     pub fn paid(&self) -> Money {
         let payments = self.payment.received.iter();
-        let minor = payments.fold(0_i64, |sum, payment| sum.saturating_add(payment.amount.minor));
+        let minor = payments.fold(0_i64, |sum, payment| {
+            sum.saturating_add(payment.amount.minor)
+        });
         Money::new(minor, self.currency())
     }
 
@@ -437,14 +439,21 @@ impl Invoice {
     pub fn due(&self) -> Money {
         let minor = match self.state {
             State::Void { .. } | State::Deleted { .. } => 0,
-            _ => self.totals.total.minor.saturating_sub(self.paid().minor).max(0),
+            _ => self
+                .totals
+                .total
+                .minor
+                .saturating_sub(self.paid().minor)
+                .max(0),
         };
         Money::new(minor, self.currency())
     }
 
     /// The charge that is under way or whose outcome is not known.
     pub fn charge_in_flight(&self) -> Option<&PendingEffect> {
-        self.effects.iter().find(|effect| effect.blocks_another_charge())
+        self.effects
+            .iter()
+            .find(|effect| effect.blocks_another_charge())
     }
 
     pub fn payment_status(&self) -> PaymentStatus {

@@ -3,6 +3,13 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
+mod memory;
+mod message;
+mod spool;
+
+pub use memory::MemoryMail;
+pub use spool::Spool;
+
 /// A mail ready to go. Addresses were checked at the edge and are checked again when the message is
 /// built, so that no header can be injected.
 #[derive(Debug, Clone)]
@@ -30,7 +37,7 @@ pub struct Attachment {
 }
 
 /// Why a mail was not taken.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MailError {
     /// Trying again can't help: a bad address, a 5xx.
     #[error("{detail}")]
@@ -38,4 +45,30 @@ pub enum MailError {
     /// Trying again may help.
     #[error("{detail}")]
     Temporary { detail: String },
+}
+
+/// The configured way for mail to leave.
+#[derive(Debug)]
+pub enum Mail {
+    Spool(Spool),
+    Memory(MemoryMail),
+}
+
+impl Mail {
+    /// Hands the mail over; it is durable where it went when this returns. Sending the same
+    /// `message_id` again leaves one mail in the spool.
+    pub async fn send(&self, mail: &OutgoingMail) -> Result<(), MailError> {
+        match self {
+            Self::Spool(spool) => spool.send(mail).await,
+            Self::Memory(memory) => memory.send(mail),
+        }
+    }
+
+    /// Whether mail can be handed over at all; the reason when not.
+    pub async fn ping(&self) -> Result<(), MailError> {
+        match self {
+            Self::Spool(spool) => spool.ping().await,
+            Self::Memory(_) => Ok(()),
+        }
+    }
 }
