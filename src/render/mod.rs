@@ -117,10 +117,7 @@ pub mod mail {
         })
     }
 
-    pub fn upload_notice(
-        invoice: &Invoice,
-        _: &RenderContext,
-    ) -> Result<MailContent, RenderError> {
+    pub fn upload_notice(invoice: &Invoice, _: &RenderContext) -> Result<MailContent, RenderError> {
         Ok(MailContent {
             subject: "File".to_owned(),
             text: invoice.id.to_string(),
