@@ -338,7 +338,9 @@ async fn run_isolated(
         Outcome::Refused => run(connection, "ROLLBACK TO work").await?,
         // If that fails, the database has given up the whole transaction, and so do we.
         Outcome::Fault(fault) => {
-            run(connection, "ROLLBACK TO work").await.map_err(|_| fault)?;
+            run(connection, "ROLLBACK TO work")
+                .await
+                .map_err(|_| fault)?;
         }
     }
     run(connection, "RELEASE work").await
@@ -382,14 +384,25 @@ mod tests {
                 .journal_mode(SqliteJournalMode::Wal)
                 .create_if_missing(true);
             let mut connection = options.connect().await.unwrap();
-            run(&mut connection, "CREATE TABLE names (name TEXT PRIMARY KEY)").await.unwrap();
+            run(
+                &mut connection,
+                "CREATE TABLE names (name TEXT PRIMARY KEY)",
+            )
+            .await
+            .unwrap();
             let lock = Arc::new(tempfile::tempfile().unwrap());
             let writer = Writer::start(connection, options.clone(), 256, lock);
-            Self { writer, options, _directory: directory }
+            Self {
+                writer,
+                options,
+                _directory: directory,
+            }
         }
 
         async fn insert(&self, name: &'static str) -> Result<u64, StoreError> {
-            self.writer.execute(sqlx::query("INSERT INTO names VALUES ($1)").bind(name)).await
+            self.writer
+                .execute(sqlx::query("INSERT INTO names VALUES ($1)").bind(name))
+                .await
         }
 
         /// Inserts a name and then fails or panics.
@@ -453,12 +466,15 @@ mod tests {
     async fn a_transaction_that_fails_as_a_whole_is_acknowledged_to_nobody() {
         let names = Names::new().await;
         // Ends the transaction underneath the writer: its COMMIT has nothing to commit.
-        let end = names.writer.statement(|connection| {
-            Box::pin(async move { run(connection, "ROLLBACK").await })
-        });
+        let end = names
+            .writer
+            .statement(|connection| Box::pin(async move { run(connection, "ROLLBACK").await }));
         let (one, end, two) = tokio::join!(names.insert("one"), end, names.insert("two"));
         for answer in [one.map(|_| ()), end, two.map(|_| ())] {
-            assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
+            assert!(
+                matches!(answer, Err(StoreError::Unavailable { .. })),
+                "{answer:?}"
+            );
         }
         assert_eq!(names.insert("three").await, Ok(1));
     }
@@ -470,7 +486,10 @@ mod tests {
         let (answers, connection) = tokio::join!(inserts, names.writer.close());
         assert_eq!(answers, [Ok(1), Ok(1), Ok(1)]);
         assert!(connection.is_some());
-        assert_eq!(names.insert("late").await, Err(unavailable("the store is closed")));
+        assert_eq!(
+            names.insert("late").await,
+            Err(unavailable("the store is closed"))
+        );
         assert_eq!(names.writer.queue_len(), 0);
     }
 }
