@@ -5,106 +5,92 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use self::args::{Cli, Command};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::{http, telemetry};
+use crate::telemetry;
 
 pub mod args;
 pub mod config;
 pub mod demo;
 pub mod password;
-mod serve;
+pub mod render;
+pub mod serve;
 pub mod user;
 
-use args::{Cli, Command};
+/// A command's failure, as a sentence.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Why a command ended without success. Each is a sentence for the person who typed it.
-#[derive(Debug, thiserror::Error)]
-enum CliError {
-    #[error(transparent)]
-    Config(#[from] crate::config::ConfigErrors),
-    #[error(transparent)]
-    Log(#[from] telemetry::LogError),
-    #[error(transparent)]
-    Start(#[from] crate::app::StartError),
-    #[error(transparent)]
-    Demo(#[from] demo::DemoError),
-    #[error(transparent)]
-    User(#[from] user::UserError),
-    #[error("the node can't go on: {0}")]
-    Failed(String),
-    #[error("{0} is not part of this build")]
-    Missing(&'static str),
-    #[error("the OpenAPI document can't be written: {0}")]
-    Json(#[from] serde_json::Error),
-    #[error("can't write or wait: {0}")]
-    Io(#[from] io::Error),
-}
-
-/// Carries out the command line of this process: 0 for success, 1 for an error in words on standard
-/// error, 2 for a command line that can't be understood.
+/// Reads the command line, carries it out, and says in one sentence what went wrong.
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(usage) => {
-            // Also the way of --help and --version, which are no errors.
-            let _ = usage.print();
-            return if usage.use_stderr() {
-                ExitCode::from(2)
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
-    };
-    match carry_out(cli, &mut io::stdout().lock()) {
+    match carry_out(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
-        // The reader has seen enough, as `head` does.
-        Err(CliError::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "faktor: {error}");
+        Err(failure) if is_broken_pipe(&failure) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Without standard error there is nobody to tell.
+            let _ = writeln!(io::stderr(), "faktor: {failure}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn carry_out(cli: Cli, out: &mut impl Write) -> Result<(), CliError> {
+/// The reader of what is printed has seen enough, as `head` does: no error of ours.
+fn is_broken_pipe(failure: &Failure) -> bool {
+    let error = failure.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn carry_out(cli: Cli) -> Result<(), Failure> {
     let named = cli.config.clone();
-    let config = || config::load(named.as_deref());
+    let mut out = io::stdout();
     match cli.into_command() {
+        Command::Version => Ok(writeln!(out, "faktor {}", env!("CARGO_PKG_VERSION"))?),
+        Command::Openapi => {
+            let document = crate::http::openapi().to_pretty_json()?;
+            Ok(writeln!(out, "{document}")?)
+        }
+        Command::Render(render) => render::run(&render),
+        Command::Config(command) => {
+            let effective = config::load(named.as_deref())?;
+            Ok(config::run(command, &effective, &mut out)?)
+        }
+        Command::User(command) => {
+            let config = configure(named.as_deref())?;
+            runtime()?.block_on(user::run(command, &config, &Clock::System, &mut out))?;
+            Ok(())
+        }
         Command::Serve => {
-            let config = config()?.config;
-            telemetry::log(&config.log)?;
-            block_on(serve::run(config, Clock::System, out))
+            let config = configure(named.as_deref())?;
+            runtime()?.block_on(serve::run(config))
         }
         Command::Demo { exit } => {
-            let config = config()?.config;
-            telemetry::log(&quiet(&config))?;
-            block_on(serve::demo(config, exit, out))
+            let mut config = config::load(named.as_deref())?.config;
+            // The steps are what is to be read; what goes wrong is said all the same.
+            config.log.filter = "warn".to_owned();
+            telemetry::log(&config.log)?;
+            runtime()?.block_on(demo(config, exit))
         }
-        Command::Render(_) => Err(CliError::Missing("render")),
-        Command::User(command) => {
-            let config = config()?.config;
-            telemetry::log(&quiet(&config))?;
-            block_on(async { Ok(user::run(command, &config, &Clock::System, out).await?) })
-        }
-        Command::Config(command) => Ok(config::run(command, &config()?, out)?),
-        Command::Openapi => Ok(writeln!(out, "{}", http::openapi().to_pretty_json()?)?),
-        Command::Version => Ok(writeln!(out, "faktor {}", env!("CARGO_PKG_VERSION"))?),
     }
 }
 
-/// A command that talks to a person logs no more than warnings, unless asked for.
-fn quiet(config: &Config) -> crate::config::Log {
-    let mut log = config.log.clone();
-    if log.filter == "info" {
-        "warn".clone_into(&mut log.filter);
-    }
-    log
+/// The configuration, with the log set up as it says.
+fn configure(named: Option<&std::path::Path>) -> Result<Config, Failure> {
+    let config = config::load(named)?.config;
+    telemetry::log(&config.log)?;
+    Ok(config)
 }
 
-fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(work)
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+async fn demo(config: Config, exit: bool) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    let app = demo::run(config, &mut out).await?;
+    if !exit {
+        writeln!(out, "\nThe node goes on until Ctrl-C.")?;
+        serve::until_told(&app).await?;
+    }
+    app.stop().await;
+    Ok(())
 }

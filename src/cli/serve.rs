@@ -1,78 +1,38 @@
-//! `faktor serve`, and how every running node ends: drained on Ctrl-C or SIGTERM.
+//! `faktor serve`: the node, until it is told to stop.
 
 use std::io::{self, Write};
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::{CliError, demo};
+use super::Failure;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
 
-/// Runs a node until it is told to stop or can't go on.
-pub(super) async fn run(
-    config: Config,
-    clock: Clock,
-    out: &mut impl Write,
-) -> Result<(), CliError> {
-    let mut stop = StopSignals::listen()?;
-    let app = App::start(config, clock).await?;
-    tracing::info!(address = %app.address, public_url = app.public_url, "the node is ready");
+/// Runs a node until Ctrl-C or SIGTERM, then drains it.
+pub(super) async fn run(config: Config) -> Result<(), Failure> {
+    let app = App::start(config, Clock::System).await?;
+    tracing::info!(server.url = app.public_url, server.address = %app.address, "listening on http://{}", app.address);
     if let Some(setup_url) = &app.setup_url {
+        // A secret, so it goes to the terminal and not into the log.
         writeln!(
-            out,
-            "There are no users yet. Make the first one at\n  {setup_url}"
+            io::stdout(),
+            "There is no user yet. Open this link once to make the first administrator:\n{setup_url}"
         )?;
-        out.flush()?;
     }
-    until_stopped(app, &mut stop).await
+    let outcome = until_told(&app).await;
+    tracing::info!("draining");
+    app.stop().await;
+    tracing::info!("stopped");
+    outcome
 }
 
-/// Runs the demo; its node stays until it is told to stop, or ends at once with `exit`.
-pub(super) async fn demo(config: Config, exit: bool, out: &mut impl Write) -> Result<(), CliError> {
-    let mut stop = StopSignals::listen()?;
-    let (app, _data_dir) = demo::run(config, out).await?;
-    if exit {
-        app.stop().await;
-        return Ok(());
-    }
-    writeln!(out, "\nCtrl-C ends it.")?;
-    out.flush()?;
-    until_stopped(app, &mut stop).await
-}
-
-async fn until_stopped(app: App, stop: &mut StopSignals) -> Result<(), CliError> {
-    let failure = tokio::select! {
-        () = stop.next() => None,
-        reason = app.failed() => Some(reason),
-    };
-    tracing::info!("the node is draining");
+/// Resolves at Ctrl-C or SIGTERM; fails when the node can't go on.
+pub(super) async fn until_told(app: &App) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
-        () = app.stop() => tracing::info!("the node has stopped"),
-        () = stop.next() => tracing::warn!("told twice: the node stops without draining"),
-    }
-    failure.map_or(Ok(()), |reason| Err(CliError::Failed(reason)))
-}
-
-/// Ctrl-C and SIGTERM.
-struct StopSignals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl StopSignals {
-    fn listen() -> io::Result<Self> {
-        let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self {
-            interrupt,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
+        told = tokio::signal::ctrl_c() => Ok(told?),
+        _ = terminate.recv() => Ok(()),
+        reason = app.failed() => Err(reason.into()),
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -20,23 +21,34 @@ use crate::store::Stores;
 pub mod answer;
 mod api_keys;
 mod auth;
+pub mod cloud_event;
 pub mod conditional;
 mod cors;
+pub mod customers;
 pub mod error;
+mod docs;
+mod events;
 pub mod extract;
+mod files;
 mod grants;
+mod health;
 mod http_metrics;
 pub mod idempotency;
 pub mod input;
+pub mod invoices;
 mod me;
 mod middleware;
+mod node;
 pub mod openapi;
+pub mod organization;
 pub mod paging;
+pub mod party;
 mod roles;
 mod setup;
 mod setup_page;
 pub mod show;
 mod users;
+mod webhooks;
 
 use error::ApiError;
 
@@ -62,7 +74,13 @@ pub struct Services {
 pub struct AppState {
     services: Services,
     key_locks: idempotency::KeyLocks,
+    organizations: organization::Organizations,
+    /// Places for open event streams.
+    streams: Arc<Semaphore>,
 }
+
+/// Event streams open at once.
+const MAX_STREAMS: usize = 1_000;
 
 /// The state of every handler: one pointer to clone for each request.
 pub type App = Arc<AppState>;
@@ -77,7 +95,15 @@ impl std::ops::Deref for AppState {
 
 /// Every documented route. A resource's file gives its own as `routes()`.
 fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
+    OpenApiRouter::with_openapi(openapi::base())
+        .merge(invoices::routes())
+        .merge(customers::routes())
+        .merge(organization::routes())
+        .merge(events::routes())
+        .merge(webhooks::routes())
+        .merge(files::routes())
+        .merge(node::routes())
+        .merge(health::routes())
         .merge(auth::routes())
         .merge(me::routes())
         .merge(users::routes())
@@ -98,9 +124,13 @@ pub fn router(services: Services) -> axum::Router {
     let app: App = Arc::new(AppState {
         services,
         key_locks: idempotency::KeyLocks::default(),
+        organizations: organization::cache(),
+        streams: Arc::new(Semaphore::new(MAX_STREAMS)),
     });
     let (router, _openapi) = routes().split_for_parts();
-    router.fallback(unknown_route).layer(edge).with_state(app)
+    router
+        .merge(docs::routes())
+        .fallback(unknown_route).layer(edge).with_state(app)
 }
 
 async fn unknown_route() -> ApiError {

@@ -128,6 +128,7 @@ impl Invoice {
                 }
             }
             Entry::DocumentStored { effect, stored } => self.store_document(effect, stored),
+            Entry::PaymentLinkRequested => self.schedule_link(at),
             Entry::PaymentLinkCreated { effect, link } => self.link_created(effect, link, at),
             Entry::PaymentLinkExpired { effect } | Entry::NoticeSent { effect, .. } => {
                 self.drop_effect(effect);
@@ -325,6 +326,15 @@ impl Invoice {
 
     /// Makes a page for what is due, unless there is one for just that.
     fn schedule_link(&mut self, at: Timestamp) {
+        if self.needs_payment_link() {
+            self.effects.retain(|effect| !is_dead_link(effect));
+            let amount = self.due();
+            self.schedule(EffectKind::PaymentLink { amount }, at);
+        }
+    }
+
+    /// Whether money is due and no page for just that is there or on its way.
+    pub(super) fn needs_payment_link(&self) -> bool {
         let due = self.due();
         let there = self
             .payment
@@ -335,10 +345,7 @@ impl Invoice {
             matches!(effect.kind, EffectKind::PaymentLink { amount } if amount == due)
                 && !effect.parked
         });
-        if due.is_positive() && !there && !coming {
-            self.effects.retain(|effect| !is_dead_link(effect));
-            self.schedule(EffectKind::PaymentLink { amount: due }, at);
-        }
+        due.is_positive() && !there && !coming
     }
 
     /// After a part of the money came in, a charge that failed must not be tried again for all.
@@ -346,7 +353,8 @@ impl Invoice {
         let due = self.due();
         let excessive =
             |kind: &EffectKind| matches!(kind, EffectKind::Charge { amount, .. } if *amount != due);
-        self.effects.retain(|effect| !(is_dead_charge(effect) && excessive(&effect.kind)));
+        self.effects
+            .retain(|effect| !(is_dead_charge(effect) && excessive(&effect.kind)));
     }
 
     /// After a part of the money came in, the page must ask for the rest only.
