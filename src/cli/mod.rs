@@ -66,7 +66,7 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Demo { exit } => {
             let mut config = config::load(named.as_deref())?.config;
             // The steps are what is to be read; what goes wrong is said all the same.
-            config.log.filter = "warn".to_owned();
+            "warn".clone_into(&mut config.log.filter);
             telemetry::log(&config.log)?;
             runtime()?.block_on(demo(config, exit))
         }
