@@ -107,7 +107,7 @@ impl App {
             outbox: parts.outbox,
             payments: Arc::clone(&payments),
             node: actors.handle(),
-            metrics,
+            metrics: metrics.clone(),
             config: Arc::clone(&config),
         };
         let setup_url = services
@@ -125,6 +125,7 @@ impl App {
             .with_graceful_shutdown(stopping.clone().cancelled_owned());
         sandbox.send_webhooks_to(&format!("http://{}", reachable(address)));
         let deliveries = sandbox.start_delivery(stopping.clone());
+        tokio::spawn(telemetry::keep_up(metrics, stopping.clone()));
         Ok(Self {
             address,
             public_url,
