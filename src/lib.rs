@@ -1,6 +1,7 @@
 //! Faktor: an invoice platform in one binary. Every invoice is an actor with one owner.
 
 pub mod actors;
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;

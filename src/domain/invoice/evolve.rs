@@ -353,7 +353,8 @@ impl Invoice {
         let due = self.due();
         let excessive =
             |kind: &EffectKind| matches!(kind, EffectKind::Charge { amount, .. } if *amount != due);
-        self.effects.retain(|effect| !(is_dead_charge(effect) && excessive(&effect.kind)));
+        self.effects
+            .retain(|effect| !(is_dead_charge(effect) && excessive(&effect.kind)));
     }
 
     /// After a part of the money came in, the page must ask for the rest only.
