@@ -125,12 +125,11 @@ async fn metrics(State(app): State<App>) -> Response {
 )]
 async fn document() -> Result<Response, ApiError> {
     static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
-    let bytes = match DOCUMENT.get() {
-        Some(bytes) => bytes.clone(),
-        None => {
-            let bytes = to_json(&super::openapi())?;
-            DOCUMENT.get_or_init(|| bytes).clone()
-        }
+    let bytes = if let Some(bytes) = DOCUMENT.get() {
+        bytes.clone()
+    } else {
+        let bytes = to_json(&super::openapi())?;
+        DOCUMENT.get_or_init(|| bytes).clone()
     };
     Ok(json_bytes(StatusCode::OK, bytes))
 }

@@ -174,9 +174,10 @@ impl Answer {
     }
 
     fn to_kept(&self) -> Result<Bytes, ApiError> {
-        let body = match self.keep_body {
-            true => Some(serde_json::from_slice(&self.body).map_err(unreadable)?),
-            false => None,
+        let body = if self.keep_body {
+            Some(serde_json::from_slice(&self.body).map_err(|error| unreadable(&error))?)
+        } else {
+            None
         };
         answer::to_json(&Kept {
             version: self.version,
@@ -191,7 +192,7 @@ impl Answer {
             version,
             location,
             body,
-        } = serde_json::from_slice(&kept.body).map_err(unreadable)?;
+        } = serde_json::from_slice(&kept.body).map_err(|error| unreadable(&error))?;
         let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
         Ok(body.map(|body| Self {
             status,
@@ -203,7 +204,7 @@ impl Answer {
     }
 }
 
-fn unreadable(error: serde_json::Error) -> ApiError {
+fn unreadable(error: &serde_json::Error) -> ApiError {
     ApiError::internal(format!("a kept answer can't be read: {error}"))
 }
 

@@ -125,3 +125,24 @@ pub mod mail {
         })
     }
 }
+
+pub mod page {
+    use super::{RenderContext, RenderError};
+    use crate::domain::invoice::Invoice;
+
+    /// The customer's page.
+    pub fn invoice_page(
+        invoice: &Invoice,
+        context: &RenderContext,
+    ) -> Result<String, RenderError> {
+        let _ = (invoice, context);
+        Err(RenderError::Failed {
+            reason: "not merged yet".to_owned(),
+        })
+    }
+
+    /// For an address that leads nowhere.
+    pub fn missing_page() -> String {
+        String::new()
+    }
+}

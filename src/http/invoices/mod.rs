@@ -54,21 +54,14 @@ struct Order<'a> {
 /// Hands a command to its invoice.
 async fn execute(app: &App, order: Order<'_>) -> Result<Executed, ApiError> {
     let organization = order.caller.organization;
-    let expected_version = match order.if_match {
-        IfMatch::Any => None,
-        several => match several.single() {
-            Some(version) => Some(version),
-            None => {
-                let current = app
-                    .invoices
-                    .get(organization, order.id)
-                    .await?
-                    .invoice
-                    .version;
-                several.check(current)?;
-                Some(current)
-            }
-        },
+    let expected_version = match (order.if_match, order.if_match.single()) {
+        (IfMatch::Any, _) => None,
+        (IfMatch::Versions(_), Some(version)) => Some(version),
+        (several @ IfMatch::Versions(_), None) => {
+            let published = app.invoices.get(organization, order.id).await?;
+            several.check(published.invoice.version)?;
+            Some(published.invoice.version)
+        }
     };
     let request = Request {
         command: order.command,

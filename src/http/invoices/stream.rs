@@ -32,7 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A stream ends after this and is resumed by its reader, so that none outlives its credentials by
 /// long.
-const LONGEST: Duration = Duration::from_secs(3_600);
+const LONGEST: Duration = Duration::from_hours(1);
 /// How often a quiet stream looks whether the node is draining.
 const DRAIN_CHECK: Duration = Duration::from_secs(1);
 /// Events read from the store at once.

@@ -77,7 +77,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    fn chunk(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
         let covered = [kind.as_slice(), data].concat();
         let length = u32::try_from(data.len()).unwrap().to_be_bytes();
         [length.as_slice(), &covered, &crc32(&covered).to_be_bytes()].concat()
@@ -88,9 +88,9 @@ mod tests {
         let header = [sides.as_slice(), &[8, 2, 0, 0, 0]].concat();
         [
             SIGNATURE,
-            &chunk(b"IHDR", &header),
-            &chunk(b"IDAT", b"x"),
-            &chunk(b"IEND", b""),
+            &chunk(*b"IHDR", &header),
+            &chunk(*b"IDAT", b"x"),
+            &chunk(*b"IEND", b""),
         ]
         .concat()
     }
