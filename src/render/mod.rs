@@ -6,8 +6,12 @@
 
 pub mod csv;
 pub mod locale;
+pub mod mail;
+pub mod page;
 pub mod pdf;
+mod placeholders;
 mod sheet;
+mod templates;
 pub mod view;
 pub mod xlsx;
 
