@@ -1,7 +1,6 @@
 //! `faktor demo`: an invoice's whole life, as a REST client and a customer see it.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
@@ -19,7 +18,7 @@ const EMAIL: &str = "ada@faktor.example";
 
 /// Where the demo went wrong, as a sentence.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoError {
+pub(super) enum DemoError {
     #[error("{0}")]
     Start(#[from] crate::app::StartError),
     #[error("the node did not answer: {0}")]
@@ -40,13 +39,13 @@ fn demo_config(mut config: Config) -> Config {
 }
 
 /// Runs the demo on a node of its own, tells each step on `out`, and leaves the node running.
-pub async fn run(config: Config, out: &mut impl Write) -> Result<(App, PathBuf), DemoError> {
+pub(super) async fn run(config: Config, out: &mut impl Write) -> Result<App, DemoError> {
     let config = demo_config(config);
     let data_dir = config.storage.data_dir.clone();
     let app = start(config).await?;
     let mut demo = Demo { base: app.public_url.clone(), client: client()?, token: Secret::default(), out };
     match demo.walk(&app, &data_dir).await {
-        Ok(()) => Ok((app, data_dir)),
+        Ok(()) => Ok(app),
         Err(error) => {
             app.stop().await;
             Err(error)

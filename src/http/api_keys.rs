@@ -127,7 +127,10 @@ async fn list(
     post, path = "/v1/api_keys", tag = "identity", operation_id = "create_api_key",
     params(("Idempotency-Key" = Option<String>, Header, description = "a repeat is 409 `secret_shown_once`")),
     request_body = CreateApiKey,
-    responses((status = 201, body = NewApiKey), WriteErrors),
+    responses(
+        (status = 201, body = NewApiKey, headers(("ETag" = String), ("Location" = String))),
+        WriteErrors,
+    ),
 )]
 async fn create(
     State(app): State<App>,
@@ -166,7 +169,9 @@ async fn create(
             key: ApiKeyView::of(&key),
             secret: secret.secret,
         };
-        Answer::with_secret(StatusCode::CREATED, &shown)
+        Ok(Answer::with_secret(StatusCode::CREATED, &shown)?
+            .at_version(1)
+            .at(format!("/v1/api_keys/{}", key.id)))
     })
     .await
 }

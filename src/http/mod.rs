@@ -26,8 +26,10 @@ pub mod conditional;
 mod cors;
 pub mod customers;
 pub mod error;
+mod docs;
 mod events;
 pub mod extract;
+mod files;
 mod grants;
 mod health;
 mod http_metrics;
@@ -99,6 +101,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(organization::routes())
         .merge(events::routes())
         .merge(webhooks::routes())
+        .merge(files::routes())
         .merge(node::routes())
         .merge(health::routes())
         .merge(auth::routes())
@@ -125,7 +128,9 @@ pub fn router(services: Services) -> axum::Router {
         streams: Arc::new(Semaphore::new(MAX_STREAMS)),
     });
     let (router, _openapi) = routes().split_for_parts();
-    router.fallback(unknown_route).layer(edge).with_state(app)
+    router
+        .merge(docs::routes())
+        .fallback(unknown_route).layer(edge).with_state(app)
 }
 
 async fn unknown_route() -> ApiError {

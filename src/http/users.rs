@@ -208,7 +208,10 @@ async fn list(
     post, path = "/v1/users", tag = "identity", operation_id = "create_user",
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body = CreateUser,
-    responses((status = 201, body = UserView), WriteErrors),
+    responses(
+        (status = 201, body = UserView, headers(("ETag" = String), ("Location" = String))),
+        WriteErrors,
+    ),
 )]
 async fn create(
     State(app): State<App>,
@@ -225,7 +228,7 @@ async fn create(
         if key.0.is_some() && let Ok(made) = find(&app, &caller, id).await {
             if made.email == normal_email(&person.email) {
                 // Made before, but the answer was lost before it was kept.
-                return Answer::json(StatusCode::CREATED, &UserView::of(&made));
+                return made_answer(&made);
             }
             // The key was used for somebody else, longer ago than answers are kept.
             id = UserId::new(clock::new_uuid());
@@ -234,7 +237,7 @@ async fn create(
         let now = app.clock.now();
         let user = new_user(id, caller.organization, &person, roles, hash, now);
         app.stores.identity.insert_user(&user).await?;
-        Answer::json(StatusCode::CREATED, &UserView::of(&user))
+        made_answer(&user)
     })
     .await
 }
@@ -348,6 +351,12 @@ async fn write(app: &App, user: &User, if_match: &IfMatch) -> Result<(), ApiErro
         }
         written => Ok(written?),
     }
+}
+
+fn made_answer(user: &User) -> Result<Answer, ApiError> {
+    Ok(Answer::json(StatusCode::CREATED, &UserView::of(user))?
+        .at_version(user.version)
+        .at(format!("/v1/users/{}", user.id)))
 }
 
 /// The user, if it is one of the caller's organization.

@@ -23,6 +23,7 @@ impl ShardId {
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
                 (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
             });
-        Self(((hash ^ (hash >> 32)) % u64::from(SHARDS)) as u16)
+        let [.., high, low] = ((hash ^ (hash >> 32)) % u64::from(SHARDS)).to_be_bytes();
+        Self(u16::from_be_bytes([high, low]))
     }
 }

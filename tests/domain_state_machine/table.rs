@@ -187,6 +187,7 @@ fn commands(invoice: Option<&Invoice>) -> Vec<(&'static str, Command)> {
             send(Some(later() + SignedDuration::from_hours(1))),
         ),
         ("pay", pay()),
+        ("offer payment", Command::OfferPayment),
         ("record a part payment", record(1_000)),
         ("record the whole payment", record(11_900)),
         ("receive a provider's payment", receive(11_900, None)),

@@ -101,10 +101,13 @@ pub(in crate::http) async fn answer(
         Some(stored) => app.documents.stored(stored).await?,
         None => app.documents.render(Arc::clone(&invoice), format).await?,
     };
-    Ok(file(bytes, &invoice, format, tag))
+    let mut response = file(bytes, &invoice, format);
+    response.headers_mut().insert(header::ETAG, tag);
+    Ok(response)
 }
 
-fn file(bytes: Bytes, invoice: &Invoice, format: DocumentFormat, tag: HeaderValue) -> Response {
+/// A document as a download.
+pub(in crate::http) fn file(bytes: Bytes, invoice: &Invoice, format: DocumentFormat) -> Response {
     let mut response = Response::new(Body::from(bytes));
     let headers = response.headers_mut();
     headers.insert(
@@ -115,7 +118,6 @@ fn file(bytes: Bytes, invoice: &Invoice, format: DocumentFormat, tag: HeaderValu
         header::CONTENT_DISPOSITION,
         content_disposition(&render::file_name(invoice, format)),
     );
-    headers.insert(header::ETAG, tag);
     headers.insert(
         header::CACHE_CONTROL,
         HeaderValue::from_static("private, no-cache"),

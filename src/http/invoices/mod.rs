@@ -16,7 +16,7 @@ use crate::domain::invoice::command::{Command, IdempotencyKey, Request};
 
 mod charge;
 pub mod content;
-mod document;
+pub(super) mod document;
 mod drafts;
 mod history;
 mod issue;
@@ -25,6 +25,8 @@ mod money;
 pub mod representation;
 mod stream;
 
+pub(super) use drafts::PAGE_SECRET_BYTES;
+pub(super) use issue::wait_until;
 use representation::Links;
 
 pub(super) fn routes() -> OpenApiRouter<App> {

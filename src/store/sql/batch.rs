@@ -263,7 +263,7 @@ async fn write_together(
 ) -> Result<bool, StoreError> {
     let (new, changed): (Vec<_>, Vec<_>) = commits.iter().partition(|commit| commit.is_new());
     let inserted = write_rows(connection, &INSERT_INVOICES, &new, |commit, row| {
-        commit.bind_new(row)
+        commit.bind_new(row);
     })
     .await?;
     if inserted == new.len() as u64 {
@@ -289,7 +289,7 @@ async fn write_one_by_one(
     for commit in commits {
         let written = if commit.is_new() {
             write_rows(connection, &INSERT_INVOICES, &[commit], |commit, row| {
-                commit.bind_new(row)
+                commit.bind_new(row);
             })
             .await?
         } else {

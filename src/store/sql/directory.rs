@@ -153,7 +153,7 @@ impl DirectoryStore for SqliteStore {
         }
         page::push_newest_first(&mut query, page.limit);
         let rows = query.build().fetch_all(&self.reader).await.map_err(fault)?;
-        page::cut(rows, page.limit, |row| row.json("body"))
+        page::cut(&rows, page.limit, |row| row.json("body"))
     }
 
     async fn insert_asset(&self, asset: &Asset) -> Result<(), StoreError> {

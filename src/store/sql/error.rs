@@ -39,12 +39,14 @@ pub(super) fn migration_fault(error: MigrateError, known: i64) -> StoreError {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "so that it fits map_err")]
 pub(super) fn unavailable(reason: impl ToString) -> StoreError {
     StoreError::Unavailable {
         reason: reason.to_string(),
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "so that it fits map_err")]
 pub(super) fn corrupt(reason: impl ToString) -> StoreError {
     StoreError::Corrupt {
         reason: reason.to_string(),

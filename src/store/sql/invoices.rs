@@ -57,7 +57,7 @@ impl InvoiceStore for SqliteStore {
         }
         page::push_newest_first(&mut query, page.limit);
         let rows = query.build().fetch_all(&self.reader).await.map_err(fault)?;
-        page::cut(rows, page.limit, |row| row.json("snapshot"))
+        page::cut(&rows, page.limit, |row| row.json("snapshot"))
     }
 
     async fn history(
@@ -148,9 +148,10 @@ impl SqliteStore {
             .map_err(fault)
     }
 
-    /// Tries whether a write that needs space succeeds, and leaves nothing behind.
+    /// Tries whether a write succeeds that needs as much space as a batch of commands, and leaves
+    /// nothing behind. A smaller one might fit into the last free pages and promise too much.
     async fn probe(&self) -> Result<(), StoreError> {
-        const PAYLOAD_BYTES: usize = 16 * 1024;
+        const PAYLOAD_BYTES: usize = 256 * 1024;
         self.writer
             .transaction(|connection| {
                 Box::pin(async move {

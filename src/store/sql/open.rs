@@ -24,7 +24,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a connection.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Readers that nobody needs are closed after this.
-const READER_IDLE: Duration = Duration::from_secs(60);
+const READER_IDLE: Duration = Duration::from_mins(1);
 /// Room for every statement of the writer, in all its sizes.
 const STATEMENT_CACHE: usize = 128;
 /// The log is cut to this after a checkpoint, in bytes.
@@ -39,6 +39,8 @@ pub struct SqliteOptions {
     pub writer_cache_kib: u32,
     /// Each reader's page cache, in KiB.
     pub reader_cache_kib: u32,
+    /// Writes of one transaction, at most; 1 does without group commit.
+    pub max_batch: usize,
     /// Further pragmas of the writer, such as a limit on the file's size.
     pub writer_pragmas: Vec<(String, String)>,
 }
@@ -49,6 +51,7 @@ impl Default for SqliteOptions {
             readers: 4,
             writer_cache_kib: 8 * 1024,
             reader_cache_kib: 2 * 1024,
+            max_batch: 256,
             writer_pragmas: Vec::new(),
         }
     }
@@ -104,7 +107,7 @@ impl SqliteStore {
             // A file does not hang up: no ping before each use.
             .test_before_acquire(false)
             .connect_lazy_with(reading);
-        let writer = Writer::start(connection, writing, Arc::clone(&lock));
+        let writer = Writer::start(connection, writing, options.max_batch, Arc::clone(&lock));
         let store = Arc::new(Self {
             reader: reader.clone(),
             writer: writer.clone(),

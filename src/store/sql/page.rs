@@ -27,7 +27,7 @@ pub(super) fn push_newest_first(query: &mut QueryBuilder<Sqlite>, limit: u16) {
 
 /// Makes the page; the row too many tells that there is more.
 pub(super) fn cut<T>(
-    rows: Vec<SqliteRow>,
+    rows: &[SqliteRow],
     limit: u16,
     read: impl Fn(&SqliteRow) -> Result<T, StoreError>,
 ) -> Result<Page<T>, StoreError> {

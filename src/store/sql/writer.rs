@@ -19,8 +19,6 @@ use super::batch::{self, PreparedCommit};
 use super::error::{fault, unavailable};
 use crate::store::StoreError;
 
-/// Jobs of one transaction.
-const MAX_BATCH: usize = 256;
 /// Jobs that wait before callers do.
 const QUEUE: usize = 1_024;
 
@@ -35,7 +33,7 @@ pub(super) struct Writer {
 }
 
 enum Job {
-    Commit(PreparedCommit, oneshot::Sender<Result<(), StoreError>>),
+    Commit(Box<PreparedCommit>, oneshot::Sender<Result<(), StoreError>>),
     Work(Box<dyn Work>),
     Close(oneshot::Sender<Option<SqliteConnection>>),
 }
@@ -113,6 +111,7 @@ impl Writer {
     pub(super) fn start(
         connection: SqliteConnection,
         options: SqliteConnectOptions,
+        max_batch: usize,
         lock: Arc<File>,
     ) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
@@ -121,6 +120,7 @@ impl Writer {
             jobs,
             connection: Some(connection),
             options,
+            max_batch,
             failing: Arc::clone(&failing),
             _lock: lock,
         };
@@ -131,7 +131,7 @@ impl Writer {
     /// Writes one command's outcome; durable when it returns `Ok`.
     pub(super) async fn commit(&self, commit: PreparedCommit) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.submit(Job::Commit(commit, reply)).await?;
+        self.submit(Job::Commit(Box::new(commit), reply)).await?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -217,6 +217,8 @@ struct Task {
     /// `None` after a fault: the next batch starts on a fresh one.
     connection: Option<SqliteConnection>,
     options: SqliteConnectOptions,
+    /// Jobs of one transaction.
+    max_batch: usize,
     failing: Arc<AtomicBool>,
     /// The data directory is ours until the last write is done.
     _lock: Arc<File>,
@@ -232,14 +234,14 @@ struct Batch {
 
 impl Task {
     async fn run(mut self) {
-        let mut jobs = Vec::with_capacity(MAX_BATCH);
+        let mut jobs = Vec::with_capacity(self.max_batch);
         let mut closing = Vec::new();
-        while self.jobs.recv_many(&mut jobs, MAX_BATCH).await > 0 {
+        while self.jobs.recv_many(&mut jobs, self.max_batch).await > 0 {
             let mut batch = Batch::default();
             for job in jobs.drain(..) {
                 match job {
                     Job::Commit(commit, reply) => {
-                        batch.commits.push(commit);
+                        batch.commits.push(*commit);
                         batch.commit_replies.push(reply);
                     }
                     Job::Work(work) => batch.works.push(work),
@@ -331,9 +333,13 @@ async fn run_isolated(
         };
     }
     run(connection, "SAVEPOINT work").await?;
-    if !matches!(work.run(connection).await, Outcome::Done) {
-        // Fails when the database has given up the whole transaction: then so do we.
-        run(connection, "ROLLBACK TO work").await?;
+    match work.run(connection).await {
+        Outcome::Done => {}
+        Outcome::Refused => run(connection, "ROLLBACK TO work").await?,
+        // If that fails, the database has given up the whole transaction, and so do we.
+        Outcome::Fault(fault) => {
+            run(connection, "ROLLBACK TO work").await.map_err(|_| fault)?;
+        }
     }
     run(connection, "RELEASE work").await
 }

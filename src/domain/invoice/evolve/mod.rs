@@ -130,6 +130,7 @@ impl Invoice {
                 }
             }
             Entry::DocumentStored { effect, stored } => self.store_document(effect, stored),
+            Entry::PaymentLinkRequested => self.schedule_link(at),
             Entry::PaymentLinkCreated { effect, link } => self.link_created(effect, link, at),
             Entry::PaymentLinkExpired { effect } | Entry::NoticeSent { effect, .. } => {
                 self.drop_effect(effect);

@@ -22,6 +22,15 @@ impl Invoice {
 
     /// Makes a page for what is due, unless there is one for just that.
     pub(super) fn schedule_link(&mut self, at: Timestamp) {
+        if self.needs_payment_link() {
+            self.effects.retain(|effect| !is_dead_link(effect));
+            let amount = self.due();
+            self.schedule(EffectKind::PaymentLink { amount }, at);
+        }
+    }
+
+    /// Whether money is due and no page for just that is there or on its way.
+    pub(in super::super) fn needs_payment_link(&self) -> bool {
         let due = self.due();
         let there = self
             .payment
@@ -32,10 +41,7 @@ impl Invoice {
             matches!(effect.kind, EffectKind::PaymentLink { amount } if amount == due)
                 && !effect.parked
         });
-        if due.is_positive() && !there && !coming {
-            self.effects.retain(|effect| !is_dead_link(effect));
-            self.schedule(EffectKind::PaymentLink { amount: due }, at);
-        }
+        due.is_positive() && !there && !coming
     }
 
     /// After a part of the money came in, a charge that failed must not be tried again for all.

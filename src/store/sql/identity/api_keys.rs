@@ -72,7 +72,7 @@ pub(super) async fn list(
         .fetch_all(&store.reader)
         .await
         .map_err(fault)?;
-    page::cut(rows, page.limit, api_key)
+    page::cut(&rows, page.limit, api_key)
 }
 
 pub(super) async fn touch(

@@ -197,7 +197,7 @@ pub(super) async fn list(
         .fetch_all(&store.reader)
         .await
         .map_err(fault)?;
-    page::cut(rows, page.limit, user)
+    page::cut(&rows, page.limit, user)
 }
 
 fn user(row: &SqliteRow) -> Result<User, StoreError> {
