@@ -74,7 +74,9 @@ fn configure(named: Option<&std::path::Path>) -> Result<Config, Failure> {
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
 }
 
 async fn demo(config: Config, exit: bool) -> Result<(), Failure> {

@@ -23,7 +23,11 @@ pub(super) struct Label(String);
 impl Leaf for Label {
     fn read(token: &str) -> Result<Self, Malformed> {
         let is_number = token.starts_with(|c: char| c.is_ascii_digit() || c == '-');
-        if is_number { Ok(Self(token.to_owned())) } else { String::read(token).map(Self) }
+        if is_number {
+            Ok(Self(token.to_owned()))
+        } else {
+            String::read(token).map(Self)
+        }
     }
 }
 
@@ -113,7 +117,10 @@ impl UploadedInvoice {
         if let Ok(totals) = Totals::of(&import.content) {
             let wrong = compare(&claims, &totals);
             if !wrong.is_empty() {
-                return Err(ApiError::with_problems(StatusCode::UNPROCESSABLE_ENTITY, wrong));
+                return Err(ApiError::with_problems(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    wrong,
+                ));
             }
         }
         Ok(import)
@@ -139,7 +146,11 @@ impl UploadedInvoice {
             optional(self.bill_to_address, "bill_to_address", problems),
         );
         if bill_to.is_none() {
-            problems.add("bill_to_name", "required", "give bill_to_name or bill_to_company");
+            problems.add(
+                "bill_to_name",
+                "required",
+                "give bill_to_name or bill_to_company",
+            );
         }
         let ship_to = party(
             optional(self.ship_to_name, "ship_to_name", problems),
@@ -201,7 +212,9 @@ impl UploadedItem {
         claims.extend(total.map(|total| (format!("items[{at}].total"), total)));
         Line {
             description: required(self.description, "description", problems).unwrap_or_default(),
-            product: optional(self.id, "id", problems).map(|label| label.0).filter(|id| !id.is_empty()),
+            product: optional(self.id, "id", problems)
+                .map(|label| label.0)
+                .filter(|id| !id.is_empty()),
             quantity: required(self.qty, "qty", problems).unwrap_or(Decimal::ONE),
             unit: None,
             unit_price: required(self.unit_price, "unit_price", problems).unwrap_or(Decimal::ZERO),
@@ -214,13 +227,24 @@ impl UploadedItem {
 /// A rate above zero is the standard one, any other zero rated.
 fn tax_of(rate: Option<Decimal>) -> Tax {
     let rate = rate.unwrap_or(Decimal::ZERO);
-    let category = if rate.is_zero() { TaxCategory::Z } else { TaxCategory::S };
-    Tax { category, rate, exemption_reason: None }
+    let category = if rate.is_zero() {
+        TaxCategory::Z
+    } else {
+        TaxCategory::S
+    };
+    Tax {
+        category,
+        rate,
+        exemption_reason: None,
+    }
 }
 
 fn line_address(line: Option<String>) -> Option<Address> {
     let line = line.filter(|line| !line.trim().is_empty())?;
-    Some(Address { line1: Some(line), ..Address::default() })
+    Some(Address {
+        line1: Some(line),
+        ..Address::default()
+    })
 }
 
 /// The company with the person on the first line of its address, or the person.
@@ -236,8 +260,16 @@ fn party(
         Some(company) => (company, address, None),
         None => (person?, address, None),
     };
-    let address = first.map(|first| Address { line1: Some(first), line2: second, ..Address::default() });
-    Some(Party { name, address, ..Party::default() })
+    let address = first.map(|first| Address {
+        line1: Some(first),
+        line2: second,
+        ..Address::default()
+    });
+    Some(Party {
+        name,
+        address,
+        ..Party::default()
+    })
 }
 
 /// Every figure of the file that is not ours.
@@ -249,7 +281,10 @@ fn compare(claims: &Claims, totals: &Totals) -> Vec<Problem> {
             "total_amount" => Some(totals.total),
             item => {
                 let at = item.strip_prefix("items[")?.strip_suffix("].total")?;
-                totals.lines.get(at.parse::<usize>().ok()?).map(|line| line.amount)
+                totals
+                    .lines
+                    .get(at.parse::<usize>().ok()?)
+                    .map(|line| line.amount)
             }
         }
     };
@@ -347,7 +382,12 @@ mod tests {
             .and_then(|read| read.check(&organization()).map(|_| ()))
             .unwrap_err();
         let found = error.problems().iter();
-        (error.status().as_u16(), found.map(|p| (p.param.clone(), p.code.to_string())).collect())
+        (
+            error.status().as_u16(),
+            found
+                .map(|p| (p.param.clone(), p.code.to_string()))
+                .collect(),
+        )
     }
 
     #[test]
@@ -357,7 +397,10 @@ mod tests {
         assert_eq!(import.number, "INV-1");
         assert_eq!(import.content.bill_to.name, "Future Corp");
         assert_eq!(import.content.lines[1].product.as_deref(), Some("7"));
-        assert_eq!(Totals::of(&import.content).unwrap().total.to_string(), "1356.25");
+        assert_eq!(
+            Totals::of(&import.content).unwrap().total.to_string(),
+            "1356.25"
+        );
     }
 
     #[test]

@@ -174,7 +174,9 @@ fn details(entry: &Entry) -> Value {
             let (number, issued_on) = (&allocated.number, allocated.issued_on);
             json!({"number": number, "issued_on": issued_on, "due_on": due_on})
         }
-        Entry::SendScheduled { at, order: given, .. } => json!({"at": At(*at), "order": order(given)}),
+        Entry::SendScheduled {
+            at, order: given, ..
+        } => json!({"at": At(*at), "order": order(given)}),
         Entry::SendCancelled { problems } => json!({"problems": problems}),
         Entry::SendRequested { order: given } => order(given),
         Entry::NoticeRequested { to } => json!({"to": to}),
@@ -197,7 +199,11 @@ fn details(entry: &Entry) -> Value {
         Entry::Voided { reason } | Entry::MarkedUncollectible { reason } => {
             json!({"reason": reason})
         }
-        Entry::EffectFailed { effect, error: why, retry_at } => {
+        Entry::EffectFailed {
+            effect,
+            error: why,
+            retry_at,
+        } => {
             json!({"effect": effect.to_string(), "error": error(why), "retry_at": At(*retry_at)})
         }
         Entry::EffectPostponed { effect, until } => {

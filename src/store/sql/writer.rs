@@ -338,7 +338,9 @@ async fn run_isolated(
         Outcome::Refused => run(connection, "ROLLBACK TO work").await?,
         // If that fails, the database has given up the whole transaction, and so do we.
         Outcome::Fault(fault) => {
-            run(connection, "ROLLBACK TO work").await.map_err(|_| fault)?;
+            run(connection, "ROLLBACK TO work")
+                .await
+                .map_err(|_| fault)?;
         }
     }
     run(connection, "RELEASE work").await
