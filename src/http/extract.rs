@@ -332,7 +332,10 @@ pub fn fingerprint(parts: &[&str], body: &[u8]) -> u64 {
         hash.update([0]);
     }
     hash.update(body);
-    hash.finalize().iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
+    hash.finalize()
+        .iter()
+        .take(8)
+        .fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
 /// Reads JSON, refusing anything after it; errors name the field by its path.

@@ -23,6 +23,7 @@ use crate::actors::invoices::{ExecuteError, Executed, Published};
 use crate::domain::ids::InvoiceId;
 use crate::domain::invoice::command::{Command, Initiator, Request};
 use crate::domain::invoice::decide::Refusal;
+use crate::domain::invoice::effect::EffectKindName;
 use crate::domain::invoice::{DocumentFormat, Invoice};
 use crate::render::{self, RenderContext};
 
@@ -205,18 +206,33 @@ async fn pay(
     let (organization, id) = (published.invoice.organization, published.invoice.id);
     let deadline = Instant::now() + LINK_WITHIN;
     let reached = wait_until(&app, organization, id, deadline, |published| {
-        payment_url(&published.invoice).is_some() || !published.invoice.due().is_positive()
+        let invoice = &published.invoice;
+        payment_url(invoice).is_some() || !invoice.due().is_positive() || gave_up(invoice)
     });
     let published = reached.await?;
     match payment_url(&published.invoice) {
         Some(url) => Ok(Redirect::to(url).into_response()),
         None if !published.invoice.due().is_positive() => Ok(back()),
+        None if gave_up(&published.invoice) => Err(ApiError::new(
+            StatusCode::FAILED_DEPENDENCY,
+            "provider_failed",
+            "the payment page could not be made; please pay another way",
+        )),
         None => Err(ApiError::unavailable(
             "payment_page_not_ready",
             "the payment page is still being made; try again in a moment",
         )
         .retry_after(5)),
     }
+}
+
+/// Whether no attempt to make the provider's page follows.
+fn gave_up(invoice: &Invoice) -> bool {
+    let mut links = invoice
+        .effects
+        .iter()
+        .filter(|effect| effect.kind.name() == EffectKindName::PaymentLink);
+    links.clone().next().is_some() && links.all(|effect| effect.parked)
 }
 
 /// The provider's page for just what is due.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::find;
 use crate::domain::ids::InvoiceId;
 use crate::domain::invoice::{DocumentFormat, DocumentStatus, Invoice, StoredDocument};
 use crate::domain::permission::Permission;
@@ -52,7 +53,7 @@ async fn document(
     caller.require(Permission::InvoiceGetById)?;
     let format = params.take("format", read_format);
     params.finish()?;
-    let published = app.invoices.get(caller.organization, id).await?;
+    let published = find(&app, &caller, id).await?;
     let format = format.unwrap_or(DocumentFormat::Pdf);
     answer(&app, Arc::clone(&published.invoice), format, &known).await
 }
