@@ -26,7 +26,10 @@ use crate::telemetry;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("can't listen on {address}: {reason}")]
-    Listen { address: SocketAddr, reason: std::io::Error },
+    Listen {
+        address: SocketAddr,
+        reason: std::io::Error,
+    },
     #[error("can't open the data directory: {0}")]
     Store(#[from] crate::store::StoreError),
     #[error("can't start the sandbox payment provider: {0}")]
@@ -58,7 +61,10 @@ impl App {
     /// Starts a node; it answers requests when this returns.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let listen = config.server.listen;
-        let failed = |reason| StartError::Listen { address: listen, reason };
+        let failed = |reason| StartError::Listen {
+            address: listen,
+            reason,
+        };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let public_url = public_url(&config, address);
@@ -101,20 +107,25 @@ impl App {
             outbox: parts.outbox,
             payments: Arc::clone(&payments),
             node: actors.handle(),
-            metrics,
+            metrics: metrics.clone(),
             config: Arc::clone(&config),
         };
-        let setup_url = services.auth.open_setup().await?.map(|token| {
-            format!("{public_url}/setup?token={token}")
-        });
+        let setup_url = services
+            .auth
+            .open_setup()
+            .await?
+            .map(|token| format!("{public_url}/setup?token={token}"));
 
-        let router = http::router(services.clone())
-            .merge(sandbox::web::router(sandbox.clone(), sandbox::web::plain_page));
+        let router = http::router(services.clone()).merge(sandbox::web::router(
+            sandbox.clone(),
+            sandbox::web::plain_page,
+        ));
         let stopping = CancellationToken::new();
         let server = axum::serve(listener, router)
             .with_graceful_shutdown(stopping.clone().cancelled_owned());
         sandbox.send_webhooks_to(&format!("http://{}", reachable(address)));
         let deliveries = sandbox.start_delivery(stopping.clone());
+        tokio::spawn(telemetry::keep_up(metrics, stopping.clone()));
         Ok(Self {
             address,
             public_url,
@@ -138,12 +149,20 @@ impl App {
     pub async fn stop(self) {
         self.actors.begin_drain();
         self.stopping.cancel();
-        if tokio::time::timeout(self.drain_timeout, self.server).await.is_err() {
+        if tokio::time::timeout(self.drain_timeout, self.server)
+            .await
+            .is_err()
+        {
             tracing::warn!("requests were still running when the drain time was over");
         }
         self.actors.stop(self.drain_timeout).await;
-        if tokio::time::timeout(self.drain_timeout, self.deliveries).await.is_err() {
-            tracing::warn!("the sandbox's webhooks were still being delivered when the drain time was over");
+        if tokio::time::timeout(self.drain_timeout, self.deliveries)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "the sandbox's webhooks were still being delivered when the drain time was over"
+            );
         }
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store could not be closed cleanly; nothing acknowledged is lost");

@@ -138,7 +138,7 @@ fn through_json<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) ->
 fn any_command_in_any_state_gives_a_legal_state_or_a_refusal_and_replay_gives_the_snapshot() {
     let seed = Random::seed();
     let mut reached = std::collections::BTreeMap::<&str, u64>::new();
-    for case in 0..cases(1_500) {
+    for case in 0..cases(1_000) {
         let mut random = Random::new(seed ^ case);
         let mut invoice: Option<Invoice> = None;
         let mut history: Vec<Recorded> = vec![];

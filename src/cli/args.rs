@@ -38,7 +38,7 @@ pub enum Command {
     /// Looks at the configuration
     #[command(subcommand)]
     Config(Config),
-    /// Prints the `OpenAPI` document
+    /// Prints the OpenAPI document
     Openapi,
     /// Prints the version
     Version,

@@ -25,12 +25,19 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub fn run() -> ExitCode {
     match carry_out(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(failure) if is_broken_pipe(&failure) => ExitCode::SUCCESS,
         Err(failure) => {
             // Without standard error there is nobody to tell.
             let _ = writeln!(io::stderr(), "faktor: {failure}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// The reader of what is printed has seen enough, as `head` does: no error of ours.
+fn is_broken_pipe(failure: &Failure) -> bool {
+    let error = failure.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn carry_out(cli: Cli) -> Result<(), Failure> {
@@ -59,7 +66,7 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Demo { exit } => {
             let mut config = config::load(named.as_deref())?.config;
             // The steps are what is to be read; what goes wrong is said all the same.
-            config.log.filter = "warn".to_owned();
+            "warn".clone_into(&mut config.log.filter);
             telemetry::log(&config.log)?;
             runtime()?.block_on(demo(config, exit))
         }
@@ -74,7 +81,9 @@ fn configure(named: Option<&std::path::Path>) -> Result<Config, Failure> {
 }
 
 fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
 }
 
 async fn demo(config: Config, exit: bool) -> Result<(), Failure> {

@@ -25,8 +25,8 @@ pub mod cloud_event;
 pub mod conditional;
 mod cors;
 pub mod customers;
-pub mod error;
 mod docs;
+pub mod error;
 mod events;
 pub mod extract;
 mod files;
@@ -132,7 +132,9 @@ pub fn router(services: Services) -> axum::Router {
     let (router, _openapi) = routes().split_for_parts();
     router
         .merge(docs::routes())
-        .fallback(unknown_route).layer(edge).with_state(app)
+        .fallback(unknown_route)
+        .layer(edge)
+        .with_state(app)
 }
 
 async fn unknown_route() -> ApiError {

@@ -225,7 +225,9 @@ async fn create(
         let (person, roles, problems) = body.read();
         check_roles(&app, &caller, &roles, problems).await?;
         let mut id = UserId::new(key.new_id(caller.organization, "user"));
-        if key.0.is_some() && let Ok(made) = find(&app, &caller, id).await {
+        if key.0.is_some()
+            && let Ok(made) = find(&app, &caller, id).await
+        {
             if made.email == normal_email(&person.email) {
                 // Made before, but the answer was lost before it was kept.
                 return made_answer(&made);
@@ -334,7 +336,12 @@ async fn delete(
             .permissions_of(user.organization, &user.roles)
             .await?,
     )?;
-    if !app.stores.identity.delete_user(user.organization, user.id).await? {
+    if !app
+        .stores
+        .identity
+        .delete_user(user.organization, user.id)
+        .await?
+    {
         return Err(no_such_user());
     }
     app.auth.revoke_sessions_of(user.id).await?;

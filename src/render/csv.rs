@@ -1,4 +1,5 @@
-//! The invoice as CSV (RFC 4180): one header row, the lines, then the sums in the last column.
+//! The invoice as CSV (RFC 4180): one header row, the lines, then the sums in the last column,
+//! then what must not be missed (draft, void, sandbox).
 
 use csv::{Terminator, WriterBuilder};
 
@@ -25,14 +26,20 @@ pub fn document(invoice: &Invoice, context: &RenderContext) -> Result<Vec<u8>, R
             .write_record(row.iter().map(text_of))
             .map_err(failed)?;
     }
-    for sum in &sheet.sums {
-        let last = sheet.columns.len().saturating_sub(1);
-        let cells = (0..sheet.columns.len()).map(|at| match at {
-            1 => guarded(&sum.label),
-            at if at == last => sum.amount.to_string(),
+    let last = sheet.columns.len().saturating_sub(1);
+    let mut under_lines = |label: &str, amount: &str| {
+        let cells = (0..=last).map(|at| match at {
+            1 => guarded(label),
+            at if at == last => amount.to_owned(),
             _ => String::new(),
         });
-        writer.write_record(cells).map_err(failed)?;
+        writer.write_record(cells).map_err(failed)
+    };
+    for sum in &sheet.sums {
+        under_lines(&sum.label, &sum.amount.to_string())?;
+    }
+    for warning in &sheet.warnings {
+        under_lines(warning, "")?;
     }
     writer.into_inner().map_err(|error| RenderError::Failed {
         reason: error.to_string(),

@@ -6,8 +6,12 @@
 
 pub mod csv;
 pub mod locale;
+pub mod mail;
+pub mod page;
 pub mod pdf;
+mod placeholders;
 mod sheet;
+mod templates;
 pub mod view;
 pub mod xlsx;
 
@@ -117,10 +121,7 @@ pub mod mail {
         })
     }
 
-    pub fn upload_notice(
-        invoice: &Invoice,
-        _: &RenderContext,
-    ) -> Result<MailContent, RenderError> {
+    pub fn upload_notice(invoice: &Invoice, _: &RenderContext) -> Result<MailContent, RenderError> {
         Ok(MailContent {
             subject: "File".to_owned(),
             text: invoice.id.to_string(),

@@ -68,6 +68,8 @@ pub(super) struct Sheet {
     pub(super) columns: Vec<Column>,
     pub(super) rows: Vec<Vec<Cell>>,
     pub(super) sums: Vec<SumRow>,
+    /// Sentences that must not be missed: draft, void, sandbox.
+    pub(super) warnings: Vec<&'static str>,
     pub(super) details: Vec<Detail>,
 }
 
@@ -81,6 +83,7 @@ impl Sheet {
             columns: columns(invoice, view.words),
             rows,
             sums: sums(invoice, view.words),
+            warnings: view.warnings.clone(),
             details: details(invoice, view),
         }
     }
@@ -221,9 +224,6 @@ fn details(invoice: &Invoice, view: &DocumentView) -> Vec<Detail> {
             .collect();
         Cell::Text(lines.join("\n"))
     };
-    for warning in &view.warnings {
-        add(view.mark_label, text(warning));
-    }
     add(
         words.number,
         text(view.number.as_deref().unwrap_or(words.draft)),

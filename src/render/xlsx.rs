@@ -121,19 +121,32 @@ fn write_lines(out: &mut Worksheet, sheet: &Sheet, formats: &Formats) -> Result<
         };
         out.write_string_with_format(0, at, &column.label, format)?;
         out.set_column_width(at, column.width)?;
+        // A cell takes its column's format: looking it up for every cell is what writing costs.
+        out.set_column_format(
+            at,
+            match column.kind {
+                Kind::Text => &formats.text,
+                Kind::Number => &formats.number,
+                Kind::Price => &formats.price,
+                Kind::Money => &formats.money,
+            },
+        )?;
     }
     out.set_freeze_panes(1, 0)?;
     out.set_repeat_rows(0, 0)?;
     let mut row = 1_u32;
     for cells in &sheet.rows {
-        for (at, (cell, column)) in (0_u16..).zip(cells.iter().zip(&sheet.columns)) {
-            let format = match column.kind {
-                Kind::Text => &formats.text,
-                Kind::Number => &formats.number,
-                Kind::Price => &formats.price,
-                Kind::Money => &formats.money,
-            };
-            write_cell(out, row, at, cell, format)?;
+        for (at, cell) in (0_u16..).zip(cells) {
+            match cell {
+                Cell::Empty | Cell::Date(_) => {}
+                // Always as a string: a text that looks like a formula stays a text.
+                Cell::Text(text) => {
+                    out.write_string(row, at, text)?;
+                }
+                Cell::Number(number) => {
+                    out.write_number(row, at, number.to_f64().unwrap_or(f64::NAN))?;
+                }
+            }
         }
         row += 1;
     }
@@ -182,6 +195,10 @@ fn write_sums(
             _ => {}
         }
     }
+    let below = first + u32::try_from(sheet.sums.len()).unwrap_or(u32::MAX - first) + 1;
+    for (row, warning) in (below..).zip(&sheet.warnings) {
+        out.write_string_with_format(row, 1, *warning, &formats.label)?;
+    }
     Ok(())
 }
 
@@ -198,7 +215,6 @@ fn write_cell(
 ) -> Result<(), XlsxError> {
     match cell {
         Cell::Empty => {}
-        // Always as a string: a text that looks like a formula stays a text.
         Cell::Text(text) => {
             out.write_string_with_format(row, column, text, format)?;
         }

@@ -19,7 +19,10 @@ async fn a_user_is_made_read_changed_listed_and_removed_and_its_password_never_s
     assert_eq!(user["version"], 1);
     assert_eq!(user["created_at"], "2027-01-15T08:00:00.000Z");
     let path = format!("/v1/users/{}", user["id"].as_str().unwrap());
-    assert_eq!((made.header("etag"), made.header("location")), ("\"1\"", path.as_str()));
+    assert_eq!(
+        (made.header("etag"), made.header("location")),
+        ("\"1\"", path.as_str())
+    );
 
     let read = edge.get(&path).await;
     assert_eq!(read.expect(200), user);

@@ -278,7 +278,7 @@ fn any_command(random: &mut Random, invoice: Option<&Invoice>, at: Timestamp) ->
         issuer()
     });
     let effect = any_effect(random, invoice);
-    match random.below(24) {
+    match random.below(25) {
         0 => create(any_draft(random)),
         1 => import(),
         2 | 3 => Command::Edit {
@@ -360,6 +360,10 @@ fn any_command(random: &mut Random, invoice: Option<&Invoice>, at: Timestamp) ->
         22 => Command::CompletePaymentLink {
             effect,
             link: link("other", money(1)),
+        },
+        23 => Command::PostponeEffect {
+            effect,
+            until: at + SignedDuration::from_mins(1),
         },
         _ => Command::FailEffect {
             effect,

@@ -188,6 +188,17 @@ fn a_claim_is_persisted_once_and_only_for_mail() {
 }
 
 #[test]
+fn an_effect_without_room_waits_and_no_attempt_is_counted() {
+    let story = Story::open().then(send()).done(Kind::PaymentLink);
+    let effect = story.effect_id(Kind::Mail);
+    let until = story.now + seconds(5);
+    let story = story.then(Command::PostponeEffect { effect, until });
+    assert!(story.due().is_empty());
+    assert_eq!(story.effect(Kind::Mail).attempts, 0);
+    assert_eq!(story.invoice().wake_at(), Some(until));
+}
+
+#[test]
 fn recipients_default_to_the_customers_own_address() {
     let nobody = Content {
         bill_to: Party {

@@ -257,14 +257,16 @@ fn commands(invoice: Option<&Invoice>) -> Vec<(&'static str, Command)> {
                 message_id,
             },
         ),
+        (
+            "first effect postponed",
+            Command::PostponeEffect {
+                effect: first.clone(),
+                until: later(),
+            },
+        ),
         ("first effect failed", failure(false)),
         ("first effect failed for good", failure(true)),
     ]
-}
-
-fn entry_name(recorded: &faktor::domain::invoice::entry::Recorded) -> String {
-    let entry = serde_json::to_value(&recorded.entry).unwrap();
-    entry["type"].as_str().unwrap().to_owned()
 }
 
 fn outcome(invoice: Option<&Invoice>, command: Command) -> String {
@@ -276,7 +278,10 @@ fn outcome(invoice: Option<&Invoice>, command: Command) -> String {
             recorded,
             ..
         }) => {
-            let entries: Vec<String> = recorded.iter().map(entry_name).collect();
+            let entries: Vec<&str> = recorded
+                .iter()
+                .map(|recorded| recorded.entry.name())
+                .collect();
             let before = invoice.map(Invoice::status);
             let mut text = entries.join(", ");
             if before != Some(after.status()) {

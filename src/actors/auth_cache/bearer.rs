@@ -94,7 +94,9 @@ impl AuthHandle {
 
     /// Notes that a key is used, to the hour: a write for every request would cost too much.
     async fn note_use(&self, key: &ApiKey, now: Timestamp) {
-        let is_recent = key.last_used_at.is_some_and(|at| now.duration_since(at) < NOTE_USE_AFTER);
+        let is_recent = key
+            .last_used_at
+            .is_some_and(|at| now.duration_since(at) < NOTE_USE_AFTER);
         if is_recent {
             return;
         }

@@ -129,10 +129,15 @@ impl Node {
 
     /// So that the first one may go.
     async fn add_administrator(&self) {
-        let bob = Person { email: "bob@example.com".to_owned(), ..ada() };
+        let bob = Person {
+            email: "bob@example.com".to_owned(),
+            ..ada()
+        };
         let roles = vec![roles::ADMINISTRATOR.to_owned()];
         let organization = self.user.organization;
-        accounts::add_user(&self.stores, &self.clock, organization, &bob, roles).await.unwrap();
+        accounts::add_user(&self.stores, &self.clock, organization, &bob, roles)
+            .await
+            .unwrap();
     }
 
     async fn change_user(&self, change: impl FnOnce(&mut User)) {

@@ -55,14 +55,20 @@ fn text(status: StatusCode, text: &'static str) -> Response {
 fn missing_credentials(challenge: &'static str) -> Response {
     let mut response = text(StatusCode::UNAUTHORIZED, "missing credentials");
     let headers = response.headers_mut();
-    headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    headers.insert(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static(challenge),
+    );
     response
 }
 
 fn not_authorized(challenge: &'static str) -> Response {
     let mut response = text(StatusCode::UNAUTHORIZED, "not authorized");
     let headers = response.headers_mut();
-    headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    headers.insert(
+        header::WWW_AUTHENTICATE,
+        HeaderValue::from_static(challenge),
+    );
     response
 }
 
@@ -113,7 +119,9 @@ async fn allowed(
     if !headers.contains_key(header::AUTHORIZATION) {
         return Ok(Err(missing_credentials(BEARER)));
     }
-    let Ok(token) = bearer(headers) else { return Ok(Err(not_authorized(BEARER))) };
+    let Ok(token) = bearer(headers) else {
+        return Ok(Err(not_authorized(BEARER)));
+    };
     match app.auth.authenticate(token).await {
         Ok(caller) if caller.permissions.contains(permission) => Ok(Ok(Authenticated(caller))),
         Ok(_) | Err(AuthError::Unauthenticated { .. }) => Ok(Err(not_authorized(BEARER))),
@@ -217,7 +225,9 @@ fn read_format(text: &str) -> Option<DocumentFormat> {
 
 /// The one file of the form; `None` when there is none, or more than one, or no form.
 async fn single_file(request: Request) -> Result<Option<Bytes>, ApiError> {
-    let Ok(mut form) = Multipart::from_request(request, &()).await else { return Ok(None) };
+    let Ok(mut form) = Multipart::from_request(request, &()).await else {
+        return Ok(None);
+    };
     let mut file = None;
     loop {
         let field = match form.next_field().await {
@@ -293,11 +303,14 @@ async fn download(
             let bytes = app.documents.stored(stored).await?;
             Ok(document::file(bytes, invoice, stored.format))
         }
-        (DocumentStatus::Failed, _) => {
-            Err(ApiError::conflict("document_failed", "the document could not be made"))
-        }
-        _ => Err(ApiError::conflict("document_not_ready", "the document is still being made")
-            .retry_after(1)),
+        (DocumentStatus::Failed, _) => Err(ApiError::conflict(
+            "document_failed",
+            "the document could not be made",
+        )),
+        _ => Err(
+            ApiError::conflict("document_not_ready", "the document is still being made")
+                .retry_after(1),
+        ),
     }
 }
 
@@ -314,8 +327,16 @@ mod tests {
     #[test]
     fn basic_credentials_are_read_as_rfc_7617_says() {
         let expected = Some(("ada".to_owned(), "a:b".to_owned()));
-        assert_eq!(credentials(&format!("Basic {}", BASE64_STANDARD.encode("ada:a:b"))), expected);
-        for nothing in ["Basic", "Basic !", "Bearer x", &format!("Basic {}", BASE64_STANDARD.encode("ada:"))] {
+        assert_eq!(
+            credentials(&format!("Basic {}", BASE64_STANDARD.encode("ada:a:b"))),
+            expected
+        );
+        for nothing in [
+            "Basic",
+            "Basic !",
+            "Bearer x",
+            &format!("Basic {}", BASE64_STANDARD.encode("ada:")),
+        ] {
             assert_eq!(credentials(nothing), None, "{nothing}");
         }
     }

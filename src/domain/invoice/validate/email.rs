@@ -13,7 +13,10 @@ pub fn is_email(address: &str) -> bool {
 }
 
 fn is_local(local: &str) -> bool {
-    local.len() <= 64 && local.split('.').all(|atom| !atom.is_empty() && atom.bytes().all(is_atext))
+    local.len() <= 64
+        && local
+            .split('.')
+            .all(|atom| !atom.is_empty() && atom.bytes().all(is_atext))
 }
 
 /// RFC 5322 `atext`.
@@ -25,13 +28,17 @@ const fn is_atext(byte: u8) -> bool {
 fn is_domain(domain: &str) -> bool {
     let labels = domain.split('.').all(|label| {
         (1..=63).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
             && !label.starts_with('-')
             && !label.ends_with('-')
     });
     // A last label of digits only would be an IP address.
-    let named =
-        domain.rsplit('.').next().is_some_and(|last| last.bytes().any(|b| !b.is_ascii_digit()));
+    let named = domain
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.bytes().any(|b| !b.is_ascii_digit()));
     labels && named && (domain.contains('.') || domain.eq_ignore_ascii_case("localhost"))
 }
 
