@@ -23,7 +23,9 @@ use crate::actors::invoices::{ExecuteError, Executed, Published};
 use crate::domain::ids::InvoiceId;
 use crate::domain::invoice::command::{Command, Initiator, Request};
 use crate::domain::invoice::decide::Refusal;
+use crate::domain::invoice::effect::EffectKindName;
 use crate::domain::invoice::{DocumentFormat, Invoice};
+use crate::domain::party::Locale;
 use crate::render::{self, RenderContext};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -95,7 +97,7 @@ async fn show(
     let published = match find(&app, &token).await {
         Err(error) if error.status() == StatusCode::NOT_FOUND => {
             let page = Html(render::page::missing_page());
-            return Ok(as_private((StatusCode::NOT_FOUND, page).into_response()));
+            return Ok(as_page((StatusCode::NOT_FOUND, page).into_response()));
         }
         found => found?,
     };
@@ -114,7 +116,7 @@ async fn show(
     };
     let page = render::page::invoice_page(&invoice, &context)
         .map_err(|error| ApiError::internal(error.to_string()))?;
-    Ok(as_private(Html(page).into_response()))
+    Ok(as_page(Html(page).into_response()))
 }
 
 async fn logo(app: &App, invoice: &Invoice) -> Result<Option<Arc<Vec<u8>>>, ApiError> {
@@ -129,9 +131,13 @@ async fn logo(app: &App, invoice: &Invoice) -> Result<Option<Arc<Vec<u8>>>, ApiE
     Ok(asset.map(|asset| Arc::new(asset.bytes)))
 }
 
-/// Neither kept by caches nor found by search engines.
-fn as_private(mut response: Response) -> Response {
+/// Neither kept by caches nor found by search engines, and allowed only what the page needs.
+fn as_page(mut response: Response) -> Response {
     let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(render::page::content_security_policy()),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_ROBOTS_TAG.clone(), HeaderValue::from_static("noindex"));
     response
@@ -205,18 +211,40 @@ async fn pay(
     let (organization, id) = (published.invoice.organization, published.invoice.id);
     let deadline = Instant::now() + LINK_WITHIN;
     let reached = wait_until(&app, organization, id, deadline, |published| {
-        payment_url(&published.invoice).is_some() || !published.invoice.due().is_positive()
+        let invoice = &published.invoice;
+        payment_url(invoice).is_some() || !invoice.due().is_positive() || gave_up(invoice)
     });
     let published = reached.await?;
-    match payment_url(&published.invoice) {
+    let invoice = &published.invoice;
+    match payment_url(invoice) {
         Some(url) => Ok(Redirect::to(url).into_response()),
-        None if !published.invoice.due().is_positive() => Ok(back()),
-        None => Err(ApiError::unavailable(
-            "payment_page_not_ready",
-            "the payment page is still being made; try again in a moment",
-        )
-        .retry_after(5)),
+        None if !invoice.due().is_positive() => Ok(back()),
+        None if gave_up(invoice) => Ok(notice(
+            StatusCode::FAILED_DEPENDENCY,
+            "The payment page could not be made",
+            "Please go back and pay another way, or try again later.",
+        )),
+        None => Ok(notice(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The payment page is being made",
+            "This takes longer than usual. Please go back and try again in a moment.",
+        )),
     }
+}
+
+/// A page with a sentence, for a person who can't go on.
+fn notice(status: StatusCode, title: &str, text: &str) -> Response {
+    let page = Html(render::page::notice_page(Locale::En, title, text));
+    as_page((status, page).into_response())
+}
+
+/// Whether no attempt to make the provider's page follows.
+fn gave_up(invoice: &Invoice) -> bool {
+    let mut links = invoice
+        .effects
+        .iter()
+        .filter(|effect| effect.kind.name() == EffectKindName::PaymentLink);
+    links.clone().next().is_some() && links.all(|effect| effect.parked)
 }
 
 /// The provider's page for just what is due.

@@ -90,7 +90,11 @@ pub(crate) async fn empty_with(change: impl FnOnce(&mut Config)) -> Edge {
         mail: Mail::Spool(Spool::new(folder.path())),
         media: Media::Files(FileMedia::new(folder.path())),
         payments: Arc::clone(&payments),
-        context: RenderContext::default(),
+        context: RenderContext {
+            public_url: Some(public_url.to_owned()),
+            sandbox: true,
+            logo_png: None,
+        },
         auth,
     });
     let actors = RunningActors::start(parts.clone()).await.unwrap();
@@ -191,6 +195,11 @@ impl Edge {
             headers: parts.headers,
             text,
         }
+    }
+
+    /// The answer with its body unread.
+    pub(crate) async fn stream(&self, request: Request<Body>) -> axum::response::Response {
+        self.router.clone().oneshot(request).await.unwrap()
     }
 
     /// As the administrator.

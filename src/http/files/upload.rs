@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::domain::invoice::{Content, DocumentFormat, Line};
+use crate::domain::invoice::{Content, DocumentFormat, Line, validate};
 use crate::domain::money::Money;
 use crate::domain::party::{Address, Issuer, MailTexts, Metadata, Organization, Party};
 use crate::domain::problem::{Problem, Problems};
@@ -114,6 +114,8 @@ impl UploadedInvoice {
         let mut claims = Claims::new();
         let import = self.content(organization, &mut problems, &mut claims);
         let import = problems.finish(import)?;
+        validate::content(&import.content)
+            .map_err(|problems| in_words_of_the_file(ApiError::invalid(problems)))?;
         if let Ok(totals) = Totals::of(&import.content) {
             let wrong = compare(&claims, &totals);
             if !wrong.is_empty() {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::{find, links, representation};
 use crate::domain::ids::InvoiceId;
 use crate::domain::invoice::{DocumentFormat, DocumentStatus, Invoice, StoredDocument};
 use crate::domain::permission::Permission;
@@ -52,7 +53,7 @@ async fn document(
     caller.require(Permission::InvoiceGetById)?;
     let format = params.take("format", read_format);
     params.finish()?;
-    let published = app.invoices.get(caller.organization, id).await?;
+    let published = find(&app, &caller, id).await?;
     let format = format.unwrap_or(DocumentFormat::Pdf);
     answer(&app, Arc::clone(&published.invoice), format, &known).await
 }
@@ -97,9 +98,10 @@ pub(in crate::http) async fn answer(
     if known.has(&tag) {
         return Ok(not_modified(tag));
     }
-    let bytes = match stored {
-        Some(stored) => app.documents.stored(stored).await?,
-        None => app.documents.render(Arc::clone(&invoice), format).await?,
+    let bytes = match (stored, format) {
+        (Some(stored), _) => app.documents.stored(stored).await?,
+        (None, DocumentFormat::Json) => representation::bytes(&invoice, links(app))?,
+        (None, _) => app.documents.render(Arc::clone(&invoice), format).await?,
     };
     let mut response = file(bytes, &invoice, format);
     response.headers_mut().insert(header::ETAG, tag);
@@ -134,42 +136,8 @@ const fn extension(format: DocumentFormat) -> &'static str {
     }
 }
 
-/// A download under `name`: plain for old readers, and exactly as RFC 6266 says.
-pub(in crate::http) fn content_disposition(name: &str) -> HeaderValue {
-    let plain: String = name
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') {
-                c
-            } else {
-                '_'
-            }
-        })
-        .collect();
-    let mut exact = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') {
-            exact.push(char::from(byte));
-        } else {
-            exact.push('%');
-            exact.push_str(&hex::encode_upper([byte]));
-        }
-    }
-    let text = format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}");
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("attachment"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_name_can_inject_no_header() {
-        let header = content_disposition("Rechnung 7\"; x=\r\ny é.pdf");
-        assert_eq!(
-            header.to_str().unwrap(),
-            "attachment; filename=\"Rechnung_7___x___y__.pdf\"; \
-             filename*=UTF-8''Rechnung%207%22%3B%20x%3D%0D%0Ay%20%C3%A9.pdf"
-        );
-    }
+/// A download under `name`, which `render` makes of nothing but letters, digits and `-_.`.
+fn content_disposition(name: &str) -> HeaderValue {
+    HeaderValue::from_str(&format!("attachment; filename=\"{name}\""))
+        .unwrap_or(HeaderValue::from_static("attachment"))
 }

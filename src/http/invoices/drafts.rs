@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 
 use super::content::{ContentInput, defaults};
 use super::representation::{InvoiceBody, bytes, cached_bytes};
-use super::{Order, created, execute, executed, links};
+use super::{Order, created, execute, executed, find, links};
 use crate::actors::invoices::{ExecuteError, Executed};
 use crate::clock;
 use crate::domain::ids::{CustomerId, InvoiceId, OrganizationId};
@@ -161,9 +161,12 @@ async fn read(
     params.finish()?;
     if let Some(at) = as_of {
         let invoice = app.invoices.as_of(caller.organization, id, at).await?;
+        if invoice.status() == Status::Deleted {
+            return Err(ApiError::not_found("invoice"));
+        }
         return resource_unless_known(&known, invoice.version, || bytes(&invoice, links(&app)));
     }
-    let published = app.invoices.get(caller.organization, id).await?;
+    let published = find(&app, &caller, id).await?;
     let version = published.invoice.version;
     resource_unless_known(&known, version, || cached_bytes(&published, links(&app)))
 }
@@ -214,7 +217,7 @@ async fn merge(
     request_id: &RequestId,
     input: ContentInput,
 ) -> Result<Result<Executed, u64>, ApiError> {
-    let published = app.invoices.get(caller.organization, id).await?;
+    let published = find(app, caller, id).await?;
     let invoice = &published.invoice;
     if_match.check(invoice.version)?;
     if invoice.status() != Status::Draft {

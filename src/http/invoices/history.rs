@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::find;
 use crate::domain::ids::InvoiceId;
 use crate::domain::invoice::Payment;
 use crate::domain::invoice::command::{Initiator, SendOrder};
@@ -84,12 +85,7 @@ async fn history(
             .map_err(|_| Malformed::new("invalid_type", "expected a version"))
     });
     params.finish()?;
-    let current = app
-        .invoices
-        .get(caller.organization, id)
-        .await?
-        .invoice
-        .version;
+    let current = find(&app, &caller, id).await?.invoice.version;
     // Versions are dense, so a part of the list is a range of them.
     let end = before.unwrap_or(u64::MAX).min(current.saturating_add(1));
     let after = end.saturating_sub(1).saturating_sub(u64::from(limit));

@@ -1,5 +1,7 @@
 //! `/v1/invoices`: one file for each group of routes.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
@@ -10,8 +12,9 @@ use super::conditional::IfMatch;
 use super::error::ApiError;
 use super::extract::{Authenticated, RequestId};
 use super::idempotency::mark_replayed;
-use crate::actors::invoices::Executed;
+use crate::actors::invoices::{Executed, Published};
 use crate::domain::ids::InvoiceId;
+use crate::domain::invoice::Status;
 use crate::domain::invoice::command::{Command, IdempotencyKey, Request};
 
 mod charge;
@@ -51,6 +54,19 @@ struct Order<'a> {
     request_id: &'a RequestId,
 }
 
+/// The invoice now; a deleted one is not found, as if it had never been.
+pub(super) async fn find(
+    app: &App,
+    caller: &Authenticated,
+    id: InvoiceId,
+) -> Result<Arc<Published>, ApiError> {
+    let published = app.invoices.get(caller.organization, id).await?;
+    match published.invoice.status() {
+        Status::Deleted => Err(ApiError::not_found("invoice")),
+        _ => Ok(published),
+    }
+}
+
 /// Hands a command to its invoice.
 async fn execute(app: &App, order: Order<'_>) -> Result<Executed, ApiError> {
     let organization = order.caller.organization;
@@ -58,7 +74,7 @@ async fn execute(app: &App, order: Order<'_>) -> Result<Executed, ApiError> {
         (IfMatch::Any, _) => None,
         (IfMatch::Versions(_), Some(version)) => Some(version),
         (several @ IfMatch::Versions(_), None) => {
-            let published = app.invoices.get(organization, order.id).await?;
+            let published = find(app, order.caller, order.id).await?;
             several.check(published.invoice.version)?;
             Some(published.invoice.version)
         }

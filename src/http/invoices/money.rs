@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::representation::InvoiceBody;
-use super::{Order, execute, executed};
+use super::{Order, execute, executed, find};
 use crate::domain::ids::InvoiceId;
 use crate::domain::invoice::command::Command;
 use crate::domain::money::Money;
@@ -81,12 +81,7 @@ async fn record_payment(
         return Err(problems.into_vec().into());
     };
     // The currency is the invoice's, and never changes once money can come in.
-    let currency = app
-        .invoices
-        .get(caller.organization, id)
-        .await?
-        .invoice
-        .currency();
+    let currency = find(&app, &caller, id).await?.invoice.currency();
     let amount = Money::from_decimal(amount, currency).map_err(|error| {
         problems.add("amount", "invalid_amount", error.to_string());
     });

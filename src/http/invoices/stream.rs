@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::find;
 use crate::domain::ids::InvoiceId;
 use crate::domain::invoice::event::PublicEvent;
 use crate::domain::permission::Permission;
@@ -64,7 +65,7 @@ async fn events(
     let seen = last_event_id(&headers)?;
     // Watching begins before the first look, so that no event falls between.
     let versions = app.invoices.watch(id);
-    app.invoices.get(caller.organization, id).await?;
+    find(&app, &caller, id).await?;
     let place = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| {
         ApiError::unavailable(
             "busy",
