@@ -184,20 +184,20 @@ pub(crate) async fn a_refused_command_leaves_its_neighbours_alone(stores: &Store
     {
         answer.unwrap();
     }
-    // In one go: creates, changes, repeated creates and changes of a version that never was.
+    // In one go: creates, changes, repeated creates and changes of a version that never was; each of
+    // another invoice.
     let mut commits = Vec::new();
     for (number, invoice) in existing.iter().enumerate() {
-        let wrong = match number % 2 {
-            0 => creation(invoice),
-            _ => {
+        commits.push((creation(&draft(organization)), true));
+        commits.push(match number % 4 {
+            0 => (creation(invoice), false),
+            1 => {
                 let mut never_was = invoice.clone();
                 never_was.version = 7;
-                change(&never_was, |_| {})
+                (change(&never_was, |_| {}), false)
             }
-        };
-        commits.push((wrong, false));
-        commits.push((change(invoice, |after| after.next_effect = 9), true));
-        commits.push((creation(&draft(organization)), true));
+            _ => (change(invoice, |after| after.next_effect = 9), true),
+        });
     }
     let answers = join_all(
         commits
