@@ -17,8 +17,10 @@ use crate::http::{self, Services};
 use crate::outbound::mail::{Mail, Spool};
 use crate::outbound::media::{FileMedia, Media};
 use crate::outbound::payment::Payments;
-use crate::outbound::payment::sandbox::{self, SandboxOptions, SandboxProvider};
-use crate::render::RenderContext;
+use crate::outbound::payment::sandbox::web::CheckoutView;
+use crate::outbound::payment::sandbox::{self, SandboxOptions, SandboxProvider, SessionState};
+use crate::render::page::{SandboxCheckout, SandboxMethod};
+use crate::render::{self, RenderContext};
 use crate::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
 use crate::telemetry;
 
@@ -26,7 +28,10 @@ use crate::telemetry;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("can't listen on {address}: {reason}")]
-    Listen { address: SocketAddr, reason: std::io::Error },
+    Listen {
+        address: SocketAddr,
+        reason: std::io::Error,
+    },
     #[error("can't open the data directory: {0}")]
     Store(#[from] crate::store::StoreError),
     #[error("can't start the sandbox payment provider: {0}")]
@@ -58,7 +63,10 @@ impl App {
     /// Starts a node; it answers requests when this returns.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let listen = config.server.listen;
-        let failed = |reason| StartError::Listen { address: listen, reason };
+        let failed = |reason| StartError::Listen {
+            address: listen,
+            reason,
+        };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let public_url = public_url(&config, address);
@@ -101,20 +109,23 @@ impl App {
             outbox: parts.outbox,
             payments: Arc::clone(&payments),
             node: actors.handle(),
-            metrics,
+            metrics: metrics.clone(),
             config: Arc::clone(&config),
         };
-        let setup_url = services.auth.open_setup().await?.map(|token| {
-            format!("{public_url}/setup?token={token}")
-        });
+        let setup_url = services
+            .auth
+            .open_setup()
+            .await?
+            .map(|token| format!("{public_url}/setup?token={token}"));
 
         let router = http::router(services.clone())
-            .merge(sandbox::web::router(sandbox.clone(), sandbox::web::plain_page));
+            .merge(sandbox::web::router(sandbox.clone(), checkout_page));
         let stopping = CancellationToken::new();
         let server = axum::serve(listener, router)
             .with_graceful_shutdown(stopping.clone().cancelled_owned());
         sandbox.send_webhooks_to(&format!("http://{}", reachable(address)));
         let deliveries = sandbox.start_delivery(stopping.clone());
+        tokio::spawn(telemetry::keep_up(metrics, stopping.clone()));
         Ok(Self {
             address,
             public_url,
@@ -138,12 +149,20 @@ impl App {
     pub async fn stop(self) {
         self.actors.begin_drain();
         self.stopping.cancel();
-        if tokio::time::timeout(self.drain_timeout, self.server).await.is_err() {
+        if tokio::time::timeout(self.drain_timeout, self.server)
+            .await
+            .is_err()
+        {
             tracing::warn!("requests were still running when the drain time was over");
         }
         self.actors.stop(self.drain_timeout).await;
-        if tokio::time::timeout(self.drain_timeout, self.deliveries).await.is_err() {
-            tracing::warn!("the sandbox's webhooks were still being delivered when the drain time was over");
+        if tokio::time::timeout(self.drain_timeout, self.deliveries)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "the sandbox's webhooks were still being delivered when the drain time was over"
+            );
         }
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store could not be closed cleanly; nothing acknowledged is lost");
@@ -162,6 +181,34 @@ fn open_sandbox(
     options.webhook_tolerance_s = payments.webhook_tolerance_s;
     options.timeout = Duration::from_millis(payments.timeout_ms);
     SandboxProvider::open(options)
+}
+
+/// The sandbox's checkout page; written by the renderer, which the sandbox does not know.
+fn checkout_page(view: &CheckoutView) -> String {
+    let methods: Vec<_> = view
+        .methods
+        .iter()
+        .map(|method| SandboxMethod {
+            id: method.id,
+            label: method.label,
+        })
+        .collect();
+    let closed = match view.session.state {
+        SessionState::Open => None,
+        SessionState::Paid => Some("This has been paid. There is nothing more to do here."),
+        SessionState::Expired => Some("Nothing can be paid here any more."),
+    };
+    let page = render::page::sandbox_checkout_page(&SandboxCheckout {
+        amount: view.session.amount,
+        description: &view.session.description,
+        pay_url: &view.pay_url,
+        return_url: &view.session.return_url,
+        methods: &methods,
+        problem: view.problem.as_deref(),
+        closed,
+    });
+    // The barest page works, too.
+    page.unwrap_or_else(|_| sandbox::web::plain_page(view))
 }
 
 fn public_url(config: &Config, address: SocketAddr) -> String {

@@ -1,6 +1,8 @@
 //! Faktor: an invoice platform in one binary. Every invoice is an actor with one owner.
 
 pub mod actors;
+pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod crash_point;
@@ -9,3 +11,4 @@ pub mod http;
 pub mod outbound;
 pub mod render;
 pub mod store;
+pub mod telemetry;

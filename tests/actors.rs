@@ -51,10 +51,21 @@ impl InvoiceStore for Moody {
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
-        let panics = self.panic_on.lock().unwrap().take_if(|id| *id == commit.invoice.id).is_some();
+        let panics = self
+            .panic_on
+            .lock()
+            .unwrap()
+            .take_if(|id| *id == commit.invoice.id)
+            .is_some();
         assert!(!panics, "the test wants it so");
-        if self.full.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
-            return Err(StoreError::Unavailable { reason: "disk full".to_owned() });
+        if self
+            .full
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+            .is_ok()
+        {
+            return Err(StoreError::Unavailable {
+                reason: "disk full".to_owned(),
+            });
         }
         self.commits.fetch_add(1, Ordering::SeqCst);
         self.store.commit(commit).await?;
@@ -131,8 +142,9 @@ impl Node {
         config.payments.timeout_ms = 300;
         change(&mut config);
         let config = Arc::new(config);
-        let (mut stores, store) =
-            SqliteStore::open(dir.path(), SqliteOptions::default()).await.unwrap();
+        let (mut stores, store) = SqliteStore::open(dir.path(), SqliteOptions::default())
+            .await
+            .unwrap();
         let moody = Arc::new(Moody {
             store: Arc::clone(&stores.invoices),
             panic_on: Mutex::new(None),
@@ -145,7 +157,9 @@ impl Node {
         let mail = MemoryMail::default();
         let options = SandboxOptions::new(dir.path(), "http://127.0.0.1:1", clock.clone());
         let sandbox = SandboxProvider::open(options).unwrap();
-        let auth = AuthHandle::start(&config, clock.clone(), &stores).await.unwrap();
+        let auth = AuthHandle::start(&config, clock.clone(), &stores)
+            .await
+            .unwrap();
         let parts = Parts::assemble(Foundation {
             config,
             clock,
@@ -161,7 +175,16 @@ impl Node {
             auth,
         });
         let actors = RunningActors::start(parts.clone()).await.unwrap();
-        Self { actors, parts, store, moody, mail, sandbox, organization, _dir: dir }
+        Self {
+            actors,
+            parts,
+            store,
+            moody,
+            mail,
+            sandbox,
+            organization,
+            _dir: dir,
+        }
     }
 
     fn invoices(&self) -> &InvoicesHandle {
@@ -169,7 +192,9 @@ impl Node {
     }
 
     async fn run(&self, id: InvoiceId, command: Command) -> Result<Executed, ExecuteError> {
-        self.invoices().execute(self.organization, id, request(command)).await
+        self.invoices()
+            .execute(self.organization, id, request(command))
+            .await
     }
 
     async fn draft(&self) -> InvoiceId {
@@ -186,7 +211,14 @@ impl Node {
     }
 
     async fn invoice(&self, id: InvoiceId) -> Arc<Invoice> {
-        Arc::clone(&self.invoices().get(self.organization, id).await.unwrap().invoice)
+        Arc::clone(
+            &self
+                .invoices()
+                .get(self.organization, id)
+                .await
+                .unwrap()
+                .invoice,
+        )
     }
 
     async fn until(&self, id: InvoiceId, holds: impl Fn(&Invoice) -> bool) -> Arc<Invoice> {
@@ -230,12 +262,19 @@ async fn found(stores: &Stores, now: Timestamp) -> OrganizationId {
         created_at: now,
         updated_at: now,
     };
-    stores.directory.insert_organization(&organization).await.unwrap();
+    stores
+        .directory
+        .insert_organization(&organization)
+        .await
+        .unwrap();
     id
 }
 
 fn issuer() -> Issuer {
-    Issuer { legal_name: "Test GmbH".to_owned(), ..Issuer::default() }
+    Issuer {
+        legal_name: "Test GmbH".to_owned(),
+        ..Issuer::default()
+    }
 }
 
 fn create(organization: OrganizationId) -> Command {
@@ -273,19 +312,31 @@ fn create(organization: OrganizationId) -> Command {
         metadata: Metadata::new(),
         mail_texts: MailTexts::default(),
     };
-    Command::Create { organization, content: Box::new(content), page_secret: random_hex::<16>() }
+    Command::Create {
+        organization,
+        content: Box::new(content),
+        page_secret: random_hex::<16>(),
+    }
 }
 
 fn finalize() -> Command {
-    Command::Finalize { issuer: Box::new(issuer()), send: None }
+    Command::Finalize {
+        issuer: Box::new(issuer()),
+        send: None,
+    }
 }
 
 fn send() -> Command {
-    Command::Send { issuer: Box::new(issuer()), request: SendRequest::default() }
+    Command::Send {
+        issuer: Box::new(issuer()),
+        request: SendRequest::default(),
+    }
 }
 
 fn pay(payment_method: &str) -> Command {
-    Command::Pay { payment_method: payment_method.to_owned() }
+    Command::Pay {
+        payment_method: payment_method.to_owned(),
+    }
 }
 
 fn request(command: Command) -> Request {
@@ -293,7 +344,11 @@ fn request(command: Command) -> Request {
     Request {
         command,
         by: Initiator::System,
-        key: Some(IdempotencyKey { key: key.clone(), fingerprint: 1, keep: false }),
+        key: Some(IdempotencyKey {
+            key: key.clone(),
+            fingerprint: 1,
+            keep: false,
+        }),
         expected_version: None,
         request_id: key,
     }
@@ -307,11 +362,17 @@ async fn a_thousand_parallel_payments_make_one_charge() {
     let results = futures_util::future::join_all(payments).await;
     let begun = results.iter().filter(|result| result.is_ok()).count();
     assert_eq!(begun, 1);
-    assert!(results.iter().filter_map(|result| result.as_ref().err()).all(|error| matches!(
-        error,
-        ExecuteError::Refused(Refusal::PaymentInProgress | Refusal::AlreadyPaid)
-    )));
-    node.until(id, |invoice| invoice.status() == Status::Paid).await;
+    assert!(
+        results
+            .iter()
+            .filter_map(|result| result.as_ref().err())
+            .all(|error| matches!(
+                error,
+                ExecuteError::Refused(Refusal::PaymentInProgress | Refusal::AlreadyPaid)
+            ))
+    );
+    node.until(id, |invoice| invoice.status() == Status::Paid)
+        .await;
     assert_eq!(node.sandbox.charges(id).await.unwrap().len(), 1);
     node.stop().await;
 }
@@ -385,7 +446,8 @@ async fn a_lost_write_race_is_judged_again_from_the_store() {
     // The first attempt was written though the store said otherwise: asked again, it is a repeat.
     let executed = node.run(id, pay("pm_ok")).await.unwrap();
     assert!(executed.replayed);
-    node.until(id, |invoice| invoice.status() == Status::Paid).await;
+    node.until(id, |invoice| invoice.status() == Status::Paid)
+        .await;
     assert_eq!(node.sandbox.charges(id).await.unwrap().len(), 1);
     node.stop().await;
 }
@@ -396,25 +458,36 @@ async fn a_full_disk_refuses_the_command_and_the_invoice_goes_on_afterwards() {
     let id = node.draft().await;
     node.moody.full.store(1, Ordering::SeqCst);
     let refused = node.run(id, finalize()).await;
-    assert!(matches!(refused, Err(ExecuteError::Store(StoreError::Unavailable { .. }))));
+    assert!(matches!(
+        refused,
+        Err(ExecuteError::Store(StoreError::Unavailable { .. }))
+    ));
     assert_eq!(node.invoice(id).await.status(), Status::Draft);
-    assert_eq!(node.run(id, finalize()).await.unwrap().invoice.status(), Status::Open);
+    assert_eq!(
+        node.run(id, finalize()).await.unwrap().invoice.status(),
+        Status::Open
+    );
     node.stop().await;
 }
 
 #[tokio::test]
 async fn a_failing_mail_is_tried_again_then_parked_then_sent_by_an_operators_retry() {
     let node = Node::start().await;
-    let error = MailError::Temporary { detail: "the server is busy".to_owned() };
+    let error = MailError::Temporary {
+        detail: "the server is busy".to_owned(),
+    };
     node.mail.fail_next(3, &error);
     let id = node.open().await;
     node.run(id, send()).await.unwrap();
-    let parked = node.until(id, |invoice| invoice.effects.iter().any(|e| e.parked)).await;
+    let parked = node
+        .until(id, |invoice| invoice.effects.iter().any(|e| e.parked))
+        .await;
     assert_eq!(parked.effects.len(), 1);
     assert_eq!(parked.effects[0].attempts, 3);
     assert_eq!(node.mail.sent().len(), 0);
     node.run(id, Command::Retry).await.unwrap();
-    node.until(id, |invoice| invoice.delivery.sent_at.is_some()).await;
+    node.until(id, |invoice| invoice.delivery.sent_at.is_some())
+        .await;
     assert_eq!(node.mail.sent().len(), 1);
     node.stop().await;
 }
@@ -422,14 +495,21 @@ async fn a_failing_mail_is_tried_again_then_parked_then_sent_by_an_operators_ret
 #[tokio::test]
 async fn a_mail_refused_for_good_is_parked_at_once_with_the_reason() {
     let node = Node::start().await;
-    let error = MailError::Permanent { detail: "no such mailbox".to_owned() };
+    let error = MailError::Permanent {
+        detail: "no such mailbox".to_owned(),
+    };
     node.mail.fail_next(1, &error);
     let id = node.open().await;
     node.run(id, send()).await.unwrap();
-    let parked = node.until(id, |invoice| invoice.effects.iter().any(|e| e.parked)).await;
+    let parked = node
+        .until(id, |invoice| invoice.effects.iter().any(|e| e.parked))
+        .await;
     let last_error = parked.effects[0].last_error.as_ref().unwrap();
     assert_eq!(parked.effects[0].attempts, 1);
-    assert!(last_error.detail.contains("no such mailbox"), "{last_error:?}");
+    assert!(
+        last_error.detail.contains("no such mailbox"),
+        "{last_error:?}"
+    );
     node.stop().await;
 }
 
@@ -449,7 +529,9 @@ async fn a_lost_reply_ends_in_one_charge_and_a_paid_invoice() {
     let node = Node::start().await;
     let id = node.open().await;
     node.run(id, pay("pm_lost_reply")).await.unwrap();
-    let paid = node.until(id, |invoice| invoice.status() == Status::Paid).await;
+    let paid = node
+        .until(id, |invoice| invoice.status() == Status::Paid)
+        .await;
     assert_eq!(paid.paid(), paid.totals.total);
     assert_eq!(node.sandbox.charges(id).await.unwrap().len(), 1);
     node.stop().await;
@@ -488,8 +570,12 @@ async fn a_full_queue_says_busy_and_loses_nothing() {
     })
     .await;
     let id = node.open().await;
-    let results = futures_util::future::join_all((0..50).map(|_| node.run(id, Command::View))).await;
-    let busy = results.iter().filter(|r| matches!(r, Err(ExecuteError::Busy))).count();
+    let results =
+        futures_util::future::join_all((0..50).map(|_| node.run(id, Command::View))).await;
+    let busy = results
+        .iter()
+        .filter(|r| matches!(r, Err(ExecuteError::Busy)))
+        .count();
     assert_eq!(busy, 45, "five wait, the rest is told at once");
     assert!(node.run(id, pay("pm_ok")).await.is_ok());
     node.stop().await;
@@ -513,13 +599,25 @@ async fn another_organizations_invoice_is_not_found() {
     let node = Node::start().await;
     let id = node.draft().await;
     let stranger = OrganizationId::new(new_uuid());
-    let result = node.invoices().execute(stranger, id, request(Command::Delete)).await;
-    assert!(matches!(result, Err(ExecuteError::Refused(Refusal::NotFound))));
+    let result = node
+        .invoices()
+        .execute(stranger, id, request(Command::Delete))
+        .await;
+    assert!(matches!(
+        result,
+        Err(ExecuteError::Refused(Refusal::NotFound))
+    ));
     let result = node.invoices().get(stranger, id).await;
-    assert!(matches!(result, Err(ExecuteError::Refused(Refusal::NotFound))));
+    assert!(matches!(
+        result,
+        Err(ExecuteError::Refused(Refusal::NotFound))
+    ));
     let nothing = InvoiceId::new(new_uuid());
     let result = node.invoices().get(node.organization, nothing).await;
-    assert!(matches!(result, Err(ExecuteError::Refused(Refusal::NotFound))));
+    assert!(matches!(
+        result,
+        Err(ExecuteError::Refused(Refusal::NotFound))
+    ));
     node.stop().await;
 }
 
@@ -527,12 +625,29 @@ async fn another_organizations_invoice_is_not_found() {
 async fn the_tree_has_every_part_and_all_shards() {
     let node = Node::start().await;
     let tree = node.actors.handle().tree().await;
-    let names: Vec<_> = tree.children.iter().map(|part| part.name.as_str()).collect();
-    let parts =
-        ["auth_cache", "pdf", "media", "mail", "payment", "outbox", "invoices", "inbox", "sweeper"];
+    let names: Vec<_> = tree
+        .children
+        .iter()
+        .map(|part| part.name.as_str())
+        .collect();
+    let parts = [
+        "auth_cache",
+        "pdf",
+        "media",
+        "mail",
+        "payment",
+        "outbox",
+        "invoices",
+        "inbox",
+        "sweeper",
+    ];
     assert_eq!(names, parts);
     let find = |name: &str| -> TreeNode {
-        tree.children.iter().find(|part| part.name == name).unwrap().clone()
+        tree.children
+            .iter()
+            .find(|part| part.name == name)
+            .unwrap()
+            .clone()
     };
     assert_eq!(find("invoices").children[0].count, 256);
     assert!(find("pdf").children[0].count >= 1);
@@ -546,5 +661,7 @@ async fn eventually(holds: impl Fn() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("it holds in time");
+    tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .expect("it holds in time");
 }

@@ -138,8 +138,16 @@ struct Walk<'a> {
 impl<'a> Walk<'a> {
     async fn begin(data_dir: &'a Path, crash_at: Option<&str>) -> Self {
         let process = Process::start(data_dir, crash_at);
-        let client = Client::builder().timeout(Duration::from_secs(30)).build().expect("a client");
-        let mut walk = Self { client, data_dir, process, token: String::new() };
+        let client = Client::builder()
+            .timeout(Duration::from_secs(30))
+            .build()
+            .expect("a client");
+        let mut walk = Self {
+            client,
+            data_dir,
+            process,
+            token: String::new(),
+        };
         walk.sign_in().await;
         walk
     }
@@ -147,7 +155,13 @@ impl<'a> Walk<'a> {
     async fn sign_in(&mut self) {
         let credentials = json!({"email": EMAIL, "password": PASSWORD});
         let url = format!("{}/v1/auth/token", self.process.base);
-        let answer = self.client.post(url).json(&credentials).send().await.expect("an answer");
+        let answer = self
+            .client
+            .post(url)
+            .json(&credentials)
+            .send()
+            .await
+            .expect("an answer");
         let answer: Value = answer.json().await.expect("a token answer");
         self.token = answer["access_token"].as_str().expect("a token").to_owned();
     }
@@ -171,7 +185,10 @@ impl<'a> Walk<'a> {
             if let Ok(answer) = request.send().await {
                 let status = answer.status().as_u16();
                 if let Ok(text) = answer.text().await {
-                    return (status, serde_json::from_str(&text).unwrap_or(Value::String(text)));
+                    return (
+                        status,
+                        serde_json::from_str(&text).unwrap_or(Value::String(text)),
+                    );
                 }
             }
             self.process.child.wait().expect("the process has died");
@@ -182,8 +199,9 @@ impl<'a> Walk<'a> {
     async fn until(&mut self, id: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let (status, invoice) =
-                self.ask(Method::GET, &format!("/v1/invoices/{id}"), "", &Value::Null).await;
+            let (status, invoice) = self
+                .ask(Method::GET, &format!("/v1/invoices/{id}"), "", &Value::Null)
+                .await;
             assert_eq!(status, 200, "{invoice}");
             if holds(&invoice) {
                 return invoice;
@@ -200,17 +218,30 @@ impl<'a> Walk<'a> {
             "lines": [{"description": "Consulting", "quantity": "1", "unit_price": "100",
                        "tax": {"category": "S", "rate": "19"}}],
         });
-        let (status, created) =
-            self.ask(Method::POST, "/v1/invoices", &format!("{key}-create"), &draft).await;
+        let (status, created) = self
+            .ask(
+                Method::POST,
+                "/v1/invoices",
+                &format!("{key}-create"),
+                &draft,
+            )
+            .await;
         assert_eq!(status, 201, "{created}");
         let id = created["id"].as_str().expect("an id").to_owned();
         let path = format!("/v1/invoices/{id}/send");
-        let (status, sent) = self.ask(Method::POST, &path, &format!("{key}-send"), &json!({})).await;
+        let (status, sent) = self
+            .ask(Method::POST, &path, &format!("{key}-send"), &json!({}))
+            .await;
         assert_eq!(status, 202, "{sent}");
-        self.until(&id, "sent", |invoice| invoice["delivery"]["status"] == "sent").await;
+        self.until(&id, "sent", |invoice| {
+            invoice["delivery"]["status"] == "sent"
+        })
+        .await;
         let path = format!("/v1/invoices/{id}/pay");
         let method = json!({"payment_method": "pm_ok"});
-        let (status, paid) = self.ask(Method::POST, &path, &format!("{key}-pay"), &method).await;
+        let (status, paid) = self
+            .ask(Method::POST, &path, &format!("{key}-pay"), &method)
+            .await;
         assert!(matches!(status, 200 | 202), "{status} {paid}");
         self.until(&id, "paid and settled", |invoice| {
             invoice["status"] == "paid"
@@ -226,11 +257,25 @@ async fn verify(walk: &mut Walk<'_>, invoice: &Value, what: &str) {
     let id = invoice["id"].as_str().expect("an id").to_owned();
     let none = Value::Null;
     assert_eq!(invoice["totals"]["paid"], "119.00", "{what}: {invoice:#}");
-    assert_eq!(invoice["payment"]["status"], "paid", "{what}: paid exactly once");
+    assert_eq!(
+        invoice["payment"]["status"], "paid",
+        "{what}: paid exactly once"
+    );
 
-    let (_, charges) =
-        walk.ask(Method::GET, &format!("/sandbox/charges?invoice={id}"), "", &none).await;
-    let charges = charges.get("data").unwrap_or(&charges).as_array().expect("charges").clone();
+    let (_, charges) = walk
+        .ask(
+            Method::GET,
+            &format!("/sandbox/charges?invoice={id}"),
+            "",
+            &none,
+        )
+        .await;
+    let charges = charges
+        .get("data")
+        .unwrap_or(&charges)
+        .as_array()
+        .expect("charges")
+        .clone();
     assert_eq!(charges.len(), 1, "{what}: one charge, not {charges:?}");
 
     let mails: Vec<_> = std::fs::read_dir(walk.data_dir.join("data/mail"))
@@ -243,10 +288,20 @@ async fn verify(walk: &mut Walk<'_>, invoice: &Value, what: &str) {
         .iter()
         .flat_map(|mail| mail.lines().filter(|line| line.starts_with("Message-ID:")))
         .collect();
-    assert_eq!((mails.len(), ids.len()), (1, 1), "{what}: one mail under one Message-ID");
+    assert_eq!(
+        (mails.len(), ids.len()),
+        (1, 1),
+        "{what}: one mail under one Message-ID"
+    );
 
-    let (_, history) =
-        walk.ask(Method::GET, &format!("/v1/invoices/{id}/history?limit=100"), "", &none).await;
+    let (_, history) = walk
+        .ask(
+            Method::GET,
+            &format!("/v1/invoices/{id}/history?limit=100"),
+            "",
+            &none,
+        )
+        .await;
     let mut versions: Vec<u64> = history["data"]
         .as_array()
         .expect("a history")
@@ -255,9 +310,14 @@ async fn verify(walk: &mut Walk<'_>, invoice: &Value, what: &str) {
         .collect();
     versions.sort_unstable();
     let whole: Vec<u64> = (1..=invoice["version"].as_u64().expect("a version")).collect();
-    assert_eq!(versions, whole, "{what}: the history has every version once");
+    assert_eq!(
+        versions, whole,
+        "{what}: the history has every version once"
+    );
 
-    let (_, feed) = walk.ask(Method::GET, "/v1/events?limit=100", "", &none).await;
+    let (_, feed) = walk
+        .ask(Method::GET, "/v1/events?limit=100", "", &none)
+        .await;
     let paid = feed["data"]
         .as_array()
         .expect("a feed")
@@ -269,8 +329,15 @@ async fn verify(walk: &mut Walk<'_>, invoice: &Value, what: &str) {
     let next = walk.to_the_end("next").await;
     let number = invoice["number"].as_str().expect("a number");
     let (series, counter) = number.rsplit_once('-').expect("a counter");
-    let following = format!("{series}-{:04}", counter.parse::<u32>().expect("a counter") + 1);
-    assert_eq!((number.ends_with("0001"), next["number"].as_str()), (true, Some(following.as_str())), "{what}: no number is skipped");
+    let following = format!(
+        "{series}-{:04}",
+        counter.parse::<u32>().expect("a counter") + 1
+    );
+    assert_eq!(
+        (number.ends_with("0001"), next["number"].as_str()),
+        (true, Some(following.as_str())),
+        "{what}: no number is skipped"
+    );
 }
 
 async fn crash_at(point: &str) {
@@ -319,18 +386,31 @@ async fn a_node_killed_again_and_again_at_any_moment_ends_the_invoice_once() {
         "lines": [{"description": "Consulting", "quantity": "1", "unit_price": "100",
                    "tax": {"category": "S", "rate": "19"}}],
     });
-    let (_, created) = walk.ask(Method::POST, "/v1/invoices", "first-create", &draft).await;
+    let (_, created) = walk
+        .ask(Method::POST, "/v1/invoices", "first-create", &draft)
+        .await;
     let id = created["id"].as_str().expect("an id").to_owned();
     for round in 0..ROUNDS {
         // The moment of death moves through the walk with the rounds.
         let send = format!("{}/v1/invoices/{id}/send", walk.process.base);
         let pay = format!("{}/v1/invoices/{id}/pay", walk.process.base);
         let asked = async {
-            let _ = walk.client.post(send).bearer_auth(&walk.token)
-                .header("idempotency-key", "first-send").json(&json!({})).send().await;
-            let _ = walk.client.post(pay).bearer_auth(&walk.token)
+            let _ = walk
+                .client
+                .post(send)
+                .bearer_auth(&walk.token)
+                .header("idempotency-key", "first-send")
+                .json(&json!({}))
+                .send()
+                .await;
+            let _ = walk
+                .client
+                .post(pay)
+                .bearer_auth(&walk.token)
                 .header("idempotency-key", "first-pay")
-                .json(&json!({"payment_method": "pm_ok"})).send().await;
+                .json(&json!({"payment_method": "pm_ok"}))
+                .send()
+                .await;
         };
         let _ = timeout(Duration::from_millis(2 + round * 5), asked).await;
         walk.restart();

@@ -14,11 +14,15 @@ use crate::domain::invoice::Invoice;
 use crate::domain::invoice::command::{Command, Initiator, Request};
 use crate::domain::invoice::decide::{Refusal, Step, step};
 use crate::domain::invoice::effect::{EffectError, EffectKindName};
+use crate::domain::invoice::entry::Recorded;
 use crate::domain::invoice::evolve::replay;
 use crate::store::{Commit, StoreError};
 
 /// The most entries replayed for a repeat's answer or a look into the past, read in pages.
 const HISTORY_PAGE: u16 = 1_000;
+
+/// The request id of what follows from an allocated number.
+const NUMBER_REQUEST: &str = "number";
 
 pub(super) enum InvoiceMessage {
     Execute {
@@ -194,6 +198,9 @@ impl InvoiceActor {
             let now = self.node.clock.now();
             match step(current.as_deref(), state.id, request, now)? {
                 Step::Replayed { version } => {
+                    if let Some(invoice) = current {
+                        self.allocate_number(state, invoice).await?;
+                    }
                     let invoice = self.at_version(state, version).await?;
                     return Ok(Executed {
                         invoice,
@@ -202,6 +209,7 @@ impl InvoiceActor {
                 }
                 Step::Unchanged => {
                     let invoice = current.ok_or(Refusal::NotFound)?;
+                    let invoice = self.allocate_number(state, invoice).await?;
                     return Ok(Executed {
                         invoice,
                         replayed: false,
@@ -290,7 +298,8 @@ impl InvoiceActor {
         Ok(invoice)
     }
 
-    /// The one effect an actor does itself, so that the answer to a finalize has the number.
+    /// The one effect an actor does itself, so that the answer to a finalize has the number. Also
+    /// resumes one that a crash cut off.
     async fn allocate_number(
         &self,
         state: &mut InvoiceState,
@@ -324,7 +333,7 @@ impl InvoiceActor {
             }
         };
         crash_point("after_effect", Some("number"));
-        let request = internal(command, Initiator::System, "number");
+        let request = internal(command, Initiator::System, NUMBER_REQUEST);
         match step(Some(&invoice), state.id, &request, self.node.clock.now())? {
             Step::Changed {
                 invoice: next,
@@ -354,9 +363,11 @@ impl InvoiceActor {
         {
             return Ok(Arc::clone(invoice));
         }
-        let history = self
-            .node
-            .history_until(state.id, |recorded| recorded.version <= version);
+        // A finalize was answered after its number was assigned, which are the entries behind it.
+        let history = self.node.history_until(state.id, |recorded| {
+            let number = recorded.by == Initiator::System && recorded.request_id == NUMBER_REQUEST;
+            recorded.version <= version || number
+        });
         let invoice = replay(&history.await?);
         invoice
             .map(Arc::new)
@@ -375,15 +386,13 @@ impl Node {
     pub(super) async fn history_until(
         &self,
         id: InvoiceId,
-        wanted: impl Fn(&crate::domain::invoice::entry::Recorded) -> bool,
-    ) -> Result<Vec<crate::domain::invoice::entry::Recorded>, StoreError> {
+        wanted: impl Fn(&Recorded) -> bool,
+    ) -> Result<Vec<Recorded>, StoreError> {
         let mut history = Vec::new();
         loop {
             let after = history
                 .last()
-                .map_or(0, |recorded: &crate::domain::invoice::entry::Recorded| {
-                    recorded.version
-                });
+                .map_or(0, |recorded: &Recorded| recorded.version);
             let page = self.store.history(id, after, HISTORY_PAGE).await?;
             let full = page.len() == usize::from(HISTORY_PAGE);
             let count = page.len();

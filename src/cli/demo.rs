@@ -1,7 +1,6 @@
 //! `faktor demo`: an invoice's whole life, as a REST client and a customer see it.
 
 use std::io::Write;
-use std::path::PathBuf;
 
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
@@ -19,15 +18,23 @@ const EMAIL: &str = "ada@faktor.example";
 
 /// Where the demo went wrong, as a sentence.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoError {
+pub(super) enum DemoError {
     #[error("{0}")]
     Start(#[from] crate::app::StartError),
     #[error("the node did not answer: {0}")]
     Http(#[from] reqwest::Error),
     #[error("{method} {path} answered {status}: {body}")]
-    Refused { method: Method, path: String, status: StatusCode, body: String },
+    Refused {
+        method: Method,
+        path: String,
+        status: StatusCode,
+        body: String,
+    },
     #[error("the invoice did not become {awaited} in time; it is: {invoice}")]
-    TooSlow { awaited: &'static str, invoice: Value },
+    TooSlow {
+        awaited: &'static str,
+        invoice: Value,
+    },
     #[error("can't write to the terminal: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -40,13 +47,18 @@ fn demo_config(mut config: Config) -> Config {
 }
 
 /// Runs the demo on a node of its own, tells each step on `out`, and leaves the node running.
-pub async fn run(config: Config, out: &mut impl Write) -> Result<(App, PathBuf), DemoError> {
+pub(super) async fn run(config: Config, out: &mut impl Write) -> Result<App, DemoError> {
     let config = demo_config(config);
     let data_dir = config.storage.data_dir.clone();
     let app = start(config).await?;
-    let mut demo = Demo { base: app.public_url.clone(), client: client()?, token: Secret::default(), out };
+    let mut demo = Demo {
+        base: app.public_url.clone(),
+        client: client()?,
+        token: Secret::default(),
+        out,
+    };
     match demo.walk(&app, &data_dir).await {
-        Ok(()) => Ok((app, data_dir)),
+        Ok(()) => Ok(app),
         Err(error) => {
             app.stop().await;
             Err(error)
@@ -56,7 +68,10 @@ pub async fn run(config: Config, out: &mut impl Write) -> Result<(App, PathBuf),
 
 /// Starts the node; on any free port if the configured one is taken.
 async fn start(mut config: Config) -> Result<App, DemoError> {
-    if tokio::net::TcpListener::bind(config.server.listen).await.is_err() {
+    if tokio::net::TcpListener::bind(config.server.listen)
+        .await
+        .is_err()
+    {
         config.server.listen.set_port(0);
         config.server.public_url.clear();
     }
@@ -64,7 +79,10 @@ async fn start(mut config: Config) -> Result<App, DemoError> {
 }
 
 fn client() -> Result<Client, reqwest::Error> {
-    Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build()
+    Client::builder()
+        .timeout(PATIENCE)
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
 }
 
 struct Demo<'a, W> {
@@ -76,7 +94,10 @@ struct Demo<'a, W> {
 
 impl<W: Write> Demo<'_, W> {
     async fn walk(&mut self, app: &App, data_dir: &std::path::Path) -> Result<(), DemoError> {
-        writeln!(self.out, "Faktor's demo: one invoice, from a draft to paid.\n")?;
+        writeln!(
+            self.out,
+            "Faktor's demo: one invoice, from a draft to paid.\n"
+        )?;
         let password = clock::random_hex::<8>();
         self.set_up(app, &password).await?;
         self.step("node", &format!("listens on {}", self.base))?;
@@ -85,38 +106,71 @@ impl<W: Write> Demo<'_, W> {
 
         let draft = self.draft().await?;
         let id = text(&draft, "/id");
-        self.step("draft", &format!("{id}, {} {}", text(&draft, "/totals/total"), text(&draft, "/currency")))?;
+        self.step(
+            "draft",
+            &format!(
+                "{id}, {} {}",
+                text(&draft, "/totals/total"),
+                text(&draft, "/currency")
+            ),
+        )?;
 
-        let finalized = self.post(&format!("/v1/invoices/{id}/finalize"), json!({})).await?;
+        let finalized = self
+            .post(&format!("/v1/invoices/{id}/finalize"), json!({}))
+            .await?;
         let number = text(&finalized, "/number");
-        self.step("number", &format!("{number}, due on {}", text(&finalized, "/due_on")))?;
+        self.step(
+            "number",
+            &format!("{number}, due on {}", text(&finalized, "/due_on")),
+        )?;
 
-        let ready = self.until(&id, "/document/status", "ready", "rendered and stored").await?;
-        self.step("PDF", &format!(
-            "{} bytes, SHA-256 {}…",
-            ready.pointer("/document/pdf/bytes").unwrap_or(&Value::Null),
-            &text(&ready, "/document/pdf/sha256").chars().take(16).collect::<String>()
-        ))?;
+        let ready = self
+            .until(&id, "/document/status", "ready", "rendered and stored")
+            .await?;
+        self.step(
+            "PDF",
+            &format!(
+                "{} bytes, SHA-256 {}…",
+                ready.pointer("/document/pdf/bytes").unwrap_or(&Value::Null),
+                &text(&ready, "/document/pdf/sha256")
+                    .chars()
+                    .take(16)
+                    .collect::<String>()
+            ),
+        )?;
 
-        self.post(&format!("/v1/invoices/{id}/send"), json!({})).await?;
+        self.post(&format!("/v1/invoices/{id}/send"), json!({}))
+            .await?;
         let sent = self.until(&id, "/delivery/status", "sent", "sent").await?;
         let link = text(&sent, "/payment/url");
         self.step("payment link", &link)?;
-        self.step("mail", &format!(
-            "to {}, in {}",
-            text(&sent, "/delivery/to/0"),
-            data_dir.join("mail").display()
-        ))?;
+        self.step(
+            "mail",
+            &format!(
+                "to {}, in {}",
+                text(&sent, "/delivery/to/0"),
+                data_dir.join("mail").display()
+            ),
+        )?;
 
         self.customer_pays(&link).await?;
         let paid = self.until(&id, "/status", "paid", "paid").await?;
-        self.step("payment", &format!(
-            "{} {} by the sandbox provider's signed webhook",
-            text(&paid, "/totals/paid"),
-            text(&paid, "/currency")
-        ))?;
+        self.step(
+            "payment",
+            &format!(
+                "{} {} by the sandbox provider's signed webhook",
+                text(&paid, "/totals/paid"),
+                text(&paid, "/currency")
+            ),
+        )?;
         self.step("paid", &format!("invoice {number} is paid"))?;
-        self.until(&id, "/document/status", "ready", "stored with its PAID mark").await?;
+        self.until(
+            &id,
+            "/document/status",
+            "ready",
+            "stored with its PAID mark",
+        )
+        .await?;
         self.farewell(&id, &text(&paid, "/page_url"), &password, data_dir)
     }
 
@@ -126,14 +180,17 @@ impl<W: Write> Demo<'_, W> {
             .as_deref()
             .and_then(|url| url.split_once("token="))
             .map_or("", |(_, token)| token);
-        self.post("/v1/setup", json!({
-            "token": token,
-            "organization_name": "Ada Lovelace Engines Ltd",
-            "first_name": "Ada",
-            "last_name": "Lovelace",
-            "email": EMAIL,
-            "password": password,
-        }))
+        self.post(
+            "/v1/setup",
+            json!({
+                "token": token,
+                "organization_name": "Ada Lovelace Engines Ltd",
+                "first_name": "Ada",
+                "last_name": "Lovelace",
+                "email": EMAIL,
+                "password": password,
+            }),
+        )
         .await?;
         Ok(())
     }
@@ -176,13 +233,23 @@ impl<W: Write> Demo<'_, W> {
     /// What a customer does on the provider's page.
     async fn customer_pays(&self, link: &str) -> Result<(), DemoError> {
         let pay = format!("{link}/pay");
-        let answer = self.client.post(&pay).form(&[("payment_method", "pm_ok")]).send().await?;
+        let answer = self
+            .client
+            .post(&pay)
+            .form(&[("payment_method", "pm_ok")])
+            .send()
+            .await?;
         let status = answer.status();
         if status.is_redirection() || status.is_success() {
             return Ok(());
         }
         let body = answer.text().await?;
-        Err(DemoError::Refused { method: Method::POST, path: pay, status, body })
+        Err(DemoError::Refused {
+            method: Method::POST,
+            path: pay,
+            status,
+            body,
+        })
     }
 
     async fn post(&self, path: &str, body: Value) -> Result<Value, DemoError> {
@@ -195,7 +262,9 @@ impl<W: Write> Demo<'_, W> {
         path: &str,
         body: Option<Value>,
     ) -> Result<Value, DemoError> {
-        let mut request = self.client.request(method.clone(), format!("{}{path}", self.base));
+        let mut request = self
+            .client
+            .request(method.clone(), format!("{}{path}", self.base));
         if !self.token.is_empty() {
             request = request.bearer_auth(self.token.expose());
         }
@@ -206,7 +275,12 @@ impl<W: Write> Demo<'_, W> {
         let status = answer.status();
         if !status.is_success() {
             let body = answer.text().await?;
-            return Err(DemoError::Refused { method, path: path.to_owned(), status, body });
+            return Err(DemoError::Refused {
+                method,
+                path: path.to_owned(),
+                status,
+                body,
+            });
         }
         Ok(answer.json().await?)
     }
@@ -221,7 +295,9 @@ impl<W: Write> Demo<'_, W> {
     ) -> Result<Value, DemoError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let invoice = self.request(Method::GET, &format!("/v1/invoices/{id}"), None).await?;
+            let invoice = self
+                .request(Method::GET, &format!("/v1/invoices/{id}"), None)
+                .await?;
             if text(&invoice, field) == value {
                 return Ok(invoice);
             }
@@ -262,5 +338,9 @@ impl<W: Write> Demo<'_, W> {
 
 /// The text at a JSON pointer, empty if there is none.
 fn text(value: &Value, pointer: &str) -> String {
-    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }

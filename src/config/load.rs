@@ -36,8 +36,7 @@ impl fmt::Display for Origin {
 }
 
 /// One thing that is wrong with the configuration, in words for the person who wrote it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {problem} (from {origin})")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     /// As in `server.listen`; a file's path when the file itself is the problem.
     pub key: String,
@@ -45,6 +44,24 @@ pub struct ConfigError {
     pub problem: String,
     pub origin: Origin,
 }
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            key,
+            problem,
+            origin,
+        } = self;
+        write!(f, "{key}: {problem}")?;
+        match origin {
+            // The file itself is the problem, and named already.
+            Origin::File(path) if path.display().to_string() == *key => Ok(()),
+            _ => write!(f, " (from {origin})"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
 
 /// Everything that is wrong with the configuration, at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,7 +221,7 @@ impl Layers {
             .strip_suffix(FILE_SUFFIX)
             .filter(|key| check::is_secret(key));
         match secret.and_then(|secret| self.settings.get_mut(secret)) {
-            Some(setting) => match given.as_path().and_then(|path| read_small(&path)) {
+            Some(setting) => match given.read_named_file() {
                 Ok(text) => {
                     let value = Value::String(text.trim_end().to_owned());
                     *setting = Setting {
@@ -271,12 +288,14 @@ impl Given<'_> {
         }
     }
 
-    fn as_path(self) -> Result<PathBuf, String> {
-        match self {
-            Self::Text(text) => Ok(PathBuf::from(text)),
-            Self::Toml(Value::String(text)) => Ok(PathBuf::from(text)),
-            Self::Toml(_) => Err("expected the path of a file".to_owned()),
-        }
+    /// The text of the file whose path was given.
+    fn read_named_file(self) -> Result<String, String> {
+        let path = match self {
+            Self::Text(text) => text,
+            Self::Toml(Value::String(text)) => text,
+            Self::Toml(_) => return Err("expected the path of a file".to_owned()),
+        };
+        read_small(Path::new(path)).map_err(|problem| format!("{path}: {problem}"))
     }
 }
 
@@ -352,16 +371,15 @@ fn finish(settings: &BTreeMap<String, Setting>) -> Result<Config, ConfigErrors> 
 }
 
 fn read_small(path: &Path) -> Result<String, String> {
-    let unreadable = |error: &dyn fmt::Display| format!("{}: {error}", path.display());
     let size = std::fs::metadata(path)
-        .map_err(|error| unreadable(&error))?
+        .map_err(|error| error.to_string())?
         .len();
     if size > MAX_FILE_BYTES {
-        return Err(unreadable(&format!(
+        return Err(format!(
             "the file has {size} bytes; allowed are {MAX_FILE_BYTES}"
-        )));
+        ));
     }
-    std::fs::read_to_string(path).map_err(|error| unreadable(&error))
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
 }
 
 /// The parser's own text shows the line, which may hold a secret: only its number goes out.

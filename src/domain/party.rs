@@ -89,7 +89,9 @@ impl Locale {
     /// Reads `de`, and the region forms `de-AT` and `de_AT`.
     pub fn parse(text: &str) -> Option<Self> {
         let language = text.split(['-', '_']).next()?.to_ascii_lowercase();
-        Self::ALL.into_iter().find(|locale| locale.code() == language)
+        Self::ALL
+            .into_iter()
+            .find(|locale| locale.code() == language)
     }
 }
 

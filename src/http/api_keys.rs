@@ -47,6 +47,9 @@ pub(super) struct ApiKeyView {
     prefix: String,
     #[schema(value_type = String, format = DateTime)]
     created_at: At,
+    /// To the hour.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    last_used_at: Option<At>,
     #[schema(value_type = Option<String>, format = DateTime)]
     revoked_at: Option<At>,
 }
@@ -60,6 +63,7 @@ impl ApiKeyView {
             roles: key.roles.clone(),
             prefix: key.prefix.clone(),
             created_at: At(key.created_at),
+            last_used_at: key.last_used_at.map(At),
             revoked_at: key.revoked_at.map(At),
         }
     }
@@ -123,7 +127,10 @@ async fn list(
     post, path = "/v1/api_keys", tag = "identity", operation_id = "create_api_key",
     params(("Idempotency-Key" = Option<String>, Header, description = "a repeat is 409 `secret_shown_once`")),
     request_body = CreateApiKey,
-    responses((status = 201, body = NewApiKey), WriteErrors),
+    responses(
+        (status = 201, body = NewApiKey, headers(("ETag" = String), ("Location" = String))),
+        WriteErrors,
+    ),
 )]
 async fn create(
     State(app): State<App>,
@@ -162,7 +169,9 @@ async fn create(
             key: ApiKeyView::of(&key),
             secret: secret.secret,
         };
-        Answer::with_secret(StatusCode::CREATED, &shown)
+        Ok(Answer::with_secret(StatusCode::CREATED, &shown)?
+            .at_version(1)
+            .at(format!("/v1/api_keys/{}", key.id)))
     })
     .await
 }

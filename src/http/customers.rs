@@ -1,7 +1,7 @@
 //! `/v1/customers`.
 
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -35,7 +35,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// A customer, as given: on change, what is given replaces and null clears.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 #[schema(as = CustomerInput, example = json!({
     "name": "Ada GmbH", "email": "ap@ada.example", "tax_id": "DE123456789", "locale": "de",
     "address": {"line1": "Ring 1", "city": "Berlin", "postal_code": "10115", "country": "DE"},
@@ -43,20 +43,27 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 }))]
 struct CustomerInput {
     #[schema(value_type = String, example = "Ada GmbH")]
+    #[serde(default)]
     name: Patch<Field<String>>,
     #[schema(value_type = Option<String>)]
+    #[serde(default)]
     email: Patch<Field<String>>,
     #[schema(value_type = Option<String>)]
+    #[serde(default)]
     phone: Patch<Field<String>>,
     #[schema(value_type = Option<String>)]
+    #[serde(default)]
     tax_id: Patch<Field<String>>,
     #[schema(value_type = Option<AddressInput>)]
+    #[serde(default)]
     address: Patch<Object<AddressInput>>,
     /// The language of documents and mails: en, de, fr, es, it, nl, pl, pt or vi.
     #[schema(value_type = Option<String>)]
+    #[serde(default)]
     locale: Patch<Field<Locale>>,
     /// At most 50 keys.
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    #[serde(default)]
     metadata: Patch<Field<Metadata>>,
 }
 
@@ -78,9 +85,18 @@ impl CustomerInput {
             }
         }
         self.locale.apply(&mut customer.locale, "locale", problems);
-        self.metadata.apply_or(&mut customer.metadata, Metadata::new(), "metadata", problems);
+        self.metadata.apply_or(
+            &mut customer.metadata,
+            Metadata::new(),
+            "metadata",
+            problems,
+        );
         let mut of_rules = validate::party(&customer.party).err().unwrap_or_default();
-        of_rules.extend(validate::metadata(&customer.metadata).err().unwrap_or_default());
+        of_rules.extend(
+            validate::metadata(&customer.metadata)
+                .err()
+                .unwrap_or_default(),
+        );
         let all = join(found.into_vec(), of_rules);
         if all.is_empty() { Ok(()) } else { Err(all) }
     }
@@ -170,20 +186,19 @@ async fn create(
             }
             Err(error) => return Err(error.into()),
         }
-        let location = format!("/v1/customers/{}", customer.id);
         Ok(Answer::json(StatusCode::CREATED, &show(&customer))?
-            .with_header(header::LOCATION, &location)
-            .with_version(customer.version))
+            .at(format!("/v1/customers/{}", customer.id))
+            .at_version(customer.version))
     })
     .await
 }
 
-async fn existing(
-    app: &App,
-    caller: &Authenticated,
-    id: CustomerId,
-) -> Result<Customer, ApiError> {
-    let found = app.stores.directory.customer(caller.organization, id).await?;
+async fn existing(app: &App, caller: &Authenticated, id: CustomerId) -> Result<Customer, ApiError> {
+    let found = app
+        .stores
+        .directory
+        .customer(caller.organization, id)
+        .await?;
     found.ok_or_else(|| ApiError::not_found("customer"))
 }
 
@@ -207,11 +222,17 @@ async fn list(
     let page = take_page(&mut params);
     params.finish()?;
     let directory = &app.stores.directory;
-    let found = directory.customers(caller.organization, q.as_deref(), &page).await?;
+    let found = directory
+        .customers(caller.organization, q.as_deref(), &page)
+        .await?;
     let shown = List {
         data: found.data.iter().map(show).collect(),
         has_more: found.has_more,
-        next: found.data.last().filter(|_| found.has_more).map(|last| last.id.to_string()),
+        next: found
+            .data
+            .last()
+            .filter(|_| found.has_more)
+            .map(|last| last.id.to_string()),
     };
     json(StatusCode::OK, &shown)
 }
@@ -265,9 +286,18 @@ async fn change(
     if customer != before {
         customer.version += 1;
         customer.updated_at = app.clock.now();
-        app.stores.directory.update_customer(&customer).await?;
+        match app.stores.directory.update_customer(&customer).await {
+            Err(StoreError::Conflict) if if_match != IfMatch::Any => {
+                return Err(ApiError::version_mismatch(customer.version));
+            }
+            written => written?,
+        }
     }
-    Ok(resource(StatusCode::OK, customer.version, to_json(&show(&customer))?))
+    Ok(resource(
+        StatusCode::OK,
+        customer.version,
+        to_json(&show(&customer))?,
+    ))
 }
 
 /// Deletes a customer; its invoices stay.
@@ -286,14 +316,14 @@ async fn delete(
     if if_match != IfMatch::Any {
         if_match.check(existing(&app, &caller, id).await?.version)?;
     }
-    if app.stores.directory.delete_customer(caller.organization, id).await? {
+    if app
+        .stores
+        .directory
+        .delete_customer(caller.organization, id)
+        .await?
+    {
         Ok(no_content())
     } else {
         Err(ApiError::not_found("customer"))
     }
-}
-
-/// The header value of a created resource's address.
-pub(super) fn location(path: &str) -> Option<HeaderValue> {
-    HeaderValue::from_str(path).ok()
 }

@@ -374,15 +374,12 @@ impl From<StoreError> for ApiError {
                 "the store is not available; nothing was written",
             )
             .caused_by(error.to_string()),
-            StoreError::LastAdministrator => Self::conflict(
-                "last_administrator",
-                "the last administrator can't be removed or lose the role; make another one first",
-            ),
+            StoreError::LastAdministrator => {
+                Self::conflict("last_administrator", error.to_string())
+            }
             StoreError::Corrupt { .. }
             | StoreError::SchemaTooNew { .. }
-            | StoreError::InUse { .. } => {
-                Self::internal(error.to_string())
-            }
+            | StoreError::InUse { .. } => Self::internal(error.to_string()),
         }
     }
 }

@@ -314,25 +314,28 @@ impl Payload {
 
     /// A stable 64-bit hash of method, path and raw body: tells a repeat from another request.
     pub fn fingerprint(&self) -> u64 {
-        let mut hash = Sha256::new();
-        hash.update(self.method.as_str());
-        hash.update([0]);
-        hash.update(self.uri.path());
-        hash.update([0]);
-        hash.update(self.uri.query().unwrap_or_default());
-        hash.update([0]);
-        hash.update(&self.bytes);
-        let digest = hash.finalize();
-        digest
-            .iter()
-            .take(8)
-            .fold(0, |number, byte| (number << 8) | u64::from(*byte))
+        let query = self.uri.query().unwrap_or_default();
+        fingerprint(&[self.method.as_str(), self.uri.path(), query], &self.bytes)
     }
 
     /// Method and path: the route part of a kept answer's key.
     pub fn target(&self) -> (&Method, &str) {
         (&self.method, self.uri.path())
     }
+}
+
+/// The first 8 bytes of the SHA-256 over the parts, each ended by a zero byte, and the body.
+pub fn fingerprint(parts: &[&str], body: &[u8]) -> u64 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+        hash.update([0]);
+    }
+    hash.update(body);
+    hash.finalize()
+        .iter()
+        .take(8)
+        .fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
 /// Reads JSON, refusing anything after it; errors name the field by its path.

@@ -35,7 +35,10 @@ pub(super) async fn check_roles(
         });
     }
     problems.finish(())?;
-    check_permissions(caller, app.auth.permissions_of(caller.organization, names).await?)
+    check_permissions(
+        caller,
+        app.auth.permissions_of(caller.organization, names).await?,
+    )
 }
 
 /// 403 unless the caller holds every one of `permissions`; names those that are missing.
@@ -47,8 +50,11 @@ pub(super) fn check_permissions(
     if permissions.is_subset_of(held) {
         return Ok(());
     }
-    let missing: Vec<_> =
-        permissions.iter().filter(|permission| !held.contains(*permission)).map(Permission::name).collect();
+    let missing: Vec<_> = permissions
+        .iter()
+        .filter(|permission| !held.contains(*permission))
+        .map(Permission::name)
+        .collect();
     let detail = format!(
         "nobody can give, change or remove more than they hold; you lack {}",
         missing.join(", ")

@@ -4,17 +4,19 @@ use std::future::Future;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use jiff::SignedDuration;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::App;
 use super::answer;
+use super::conditional::etag;
 use super::error::ApiError;
 use super::extract::Payload;
 use crate::clock;
@@ -96,13 +98,25 @@ pub fn mark_replayed(response: &mut Response) {
         .insert(REPLAYED.clone(), HeaderValue::from_static("true"));
 }
 
-/// An answer that can be kept: a status and a JSON body.
+/// An answer that can be kept: a status and a JSON body, with what its headers say.
 #[derive(Debug, Clone)]
 pub struct Answer {
     status: StatusCode,
     body: Bytes,
+    version: Option<u64>,
+    location: Option<String>,
     /// False for an answer with a secret: only the fact that it was given is kept.
     keep_body: bool,
+}
+
+/// An answer as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Kept<'a> {
+    version: Option<u64>,
+    location: Option<String>,
+    /// None for a secret.
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
 }
 
 impl Answer {
@@ -111,6 +125,8 @@ impl Answer {
         Ok(Self {
             status,
             body,
+            version: None,
+            location: None,
             keep_body: true,
         })
     }
@@ -124,9 +140,72 @@ impl Answer {
         })
     }
 
-    fn into_response(self) -> Response {
-        answer::json_bytes(self.status, self.body)
+    /// Sets `ETag`.
+    #[must_use]
+    pub fn at_version(self, version: u64) -> Self {
+        Self {
+            version: Some(version),
+            ..self
+        }
     }
+
+    /// Sets `Location`.
+    #[must_use]
+    pub fn at(self, location: String) -> Self {
+        Self {
+            location: Some(location),
+            ..self
+        }
+    }
+
+    fn into_response(self) -> Response {
+        let mut response = answer::json_bytes(self.status, self.body);
+        let headers = response.headers_mut();
+        if let Some(version) = self.version {
+            headers.insert(header::ETAG, etag(version));
+        }
+        if let Some(location) = self
+            .location
+            .and_then(|path| HeaderValue::try_from(path).ok())
+        {
+            headers.insert(header::LOCATION, location);
+        }
+        response
+    }
+
+    fn to_kept(&self) -> Result<Bytes, ApiError> {
+        let body = if self.keep_body {
+            Some(serde_json::from_slice(&self.body).map_err(|error| unreadable(&error))?)
+        } else {
+            None
+        };
+        answer::to_json(&Kept {
+            version: self.version,
+            location: self.location.clone(),
+            body,
+        })
+    }
+
+    /// `None` for an answer whose secret was not kept.
+    fn from_kept(kept: &KeptAnswer) -> Result<Option<Self>, ApiError> {
+        let Kept {
+            version,
+            location,
+            body,
+        } = serde_json::from_slice(&kept.body).map_err(|error| unreadable(&error))?;
+        let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
+        Ok(body.map(|body| Self {
+            status,
+            body: Bytes::copy_from_slice(body.get().as_bytes()),
+            version,
+            location,
+            keep_body: true,
+        }))
+    }
+}
+
+fn unreadable(error: &serde_json::Error) -> ApiError {
+    ApiError::internal(format!("a kept answer can't be read: {error}"))
 }
 
 /// One lock per stripe, so that two requests with one key do not run side by side in this process.
@@ -167,7 +246,7 @@ pub async fn idempotent(
     let _alone = app.key_locks.of(&kept_key).lock().await;
     let directory = &app.stores.directory;
     if let Some(kept) = directory.kept_answer(organization, &kept_key).await? {
-        return replay(kept, fingerprint);
+        return replay(&kept, fingerprint);
     }
     let answer = action.await?;
     let now = app.clock.now();
@@ -176,11 +255,7 @@ pub async fn idempotent(
         key: kept_key,
         fingerprint,
         status: answer.status.as_u16(),
-        body: if answer.keep_body {
-            answer.body.to_vec()
-        } else {
-            Vec::new()
-        },
+        body: answer.to_kept()?.to_vec(),
         created_at: now,
     };
     directory
@@ -189,18 +264,17 @@ pub async fn idempotent(
     Ok(answer.into_response())
 }
 
-fn replay(kept: KeptAnswer, fingerprint: u64) -> Result<Response, ApiError> {
+fn replay(kept: &KeptAnswer, fingerprint: u64) -> Result<Response, ApiError> {
     if kept.fingerprint != fingerprint {
         return Err(ApiError::idempotency_key_reused());
     }
-    if kept.body.is_empty() {
+    let Some(answer) = Answer::from_kept(kept)? else {
         return Err(ApiError::conflict(
             "secret_shown_once",
             "this request was carried out before, and its secret was shown then; it is not kept",
         ));
-    }
-    let status = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
-    let mut response = answer::json_bytes(status, Bytes::from(kept.body));
+    };
+    let mut response = answer.into_response();
     mark_replayed(&mut response);
     Ok(response)
 }
@@ -224,25 +298,38 @@ mod tests {
         );
     }
 
-    #[test]
-    fn the_same_key_with_another_body_is_refused_and_a_secret_is_not_shown_twice() {
-        let kept = |body: &[u8]| KeptAnswer {
+    fn kept(answer: &Answer) -> KeptAnswer {
+        KeptAnswer {
             organization: OrganizationId::new(Uuid::nil()),
             key: "k".to_owned(),
             fingerprint: 7,
-            status: 201,
-            body: body.to_vec(),
+            status: answer.status.as_u16(),
+            body: answer.to_kept().unwrap().to_vec(),
             created_at: jiff::Timestamp::UNIX_EPOCH,
-        };
-        assert_eq!(replay(kept(b"{}"), 8).unwrap_err().status(), 422);
-        assert_eq!(
-            replay(kept(b""), 7).unwrap_err().code(),
-            "secret_shown_once"
+        }
+    }
+
+    #[test]
+    fn a_repeat_has_the_first_answers_status_and_headers() {
+        let answer = Answer::json(StatusCode::CREATED, &serde_json::json!({"id": "x"})).unwrap();
+        let kept = kept(&answer.at_version(1).at("/v1/customers/x".to_owned()));
+        let again = replay(&kept, 7).unwrap();
+        assert_eq!(again.status(), 201);
+        assert_eq!(again.headers()[&REPLAYED], "true");
+        assert_eq!(again.headers()[header::ETAG], "\"1\"");
+        assert_eq!(again.headers()[header::LOCATION], "/v1/customers/x");
+        assert_eq!(replay(&kept, 8).unwrap_err().status(), 422);
+    }
+
+    #[test]
+    fn a_secret_is_neither_kept_nor_shown_twice() {
+        let secret = serde_json::json!({"secret": "s3cret"});
+        let kept = kept(&Answer::with_secret(StatusCode::CREATED, &secret).unwrap());
+        assert!(
+            !String::from_utf8(kept.body.clone())
+                .unwrap()
+                .contains("s3cret")
         );
-        let again = replay(kept(b"{}"), 7).unwrap();
-        assert_eq!(
-            (again.status().as_u16(), &again.headers()[&REPLAYED]),
-            (201, &"true".parse().unwrap())
-        );
+        assert_eq!(replay(&kept, 7).unwrap_err().code(), "secret_shown_once");
     }
 }

@@ -351,7 +351,9 @@ macro_rules! leaf_ids {
     )+};
 }
 
-leaf_ids!(CustomerId, InvoiceId, UserId, ApiKeyId, SessionId, EventId);
+leaf_ids!(
+    CustomerId, FileId, InvoiceId, UserId, ApiKeyId, SessionId, EventId
+);
 
 impl Leaf for Currency {
     fn read(token: &str) -> Result<Self, Malformed> {

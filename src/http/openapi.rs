@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{
-    Content, OpenApi, Ref, RefOr, Response, ResponseBuilder, ResponsesBuilder,
-};
+use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Response, ResponseBuilder, ResponsesBuilder};
 use utoipa::{IntoResponses, Modify, OpenApi as _};
 
 use super::error::{FieldProblem, ProblemBody};
@@ -43,7 +41,9 @@ impl Modify for Bearer {
         let bearer = SecurityScheme::Http(
             Http::builder()
                 .scheme(HttpAuthScheme::Bearer)
-                .description(Some("An access token of POST /v1/auth/token, or an API key"))
+                .description(Some(
+                    "An access token of POST /v1/auth/token, or an API key",
+                ))
                 .build(),
         );
         if let Some(components) = openapi.components.as_mut() {
@@ -65,10 +65,16 @@ fn problems(statuses: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
             .content("application/problem+json", content());
         (*status, response)
     });
-    ResponsesBuilder::new().responses_from_iter(responses).build().responses
+    ResponsesBuilder::new()
+        .responses_from_iter(responses)
+        .build()
+        .responses
 }
 
-const MALFORMED: (&str, &str) = ("400", "The request can't be read; `errors` names every problem");
+const MALFORMED: (&str, &str) = (
+    "400",
+    "The request can't be read; `errors` names every problem",
+);
 const UNAUTHENTICATED: (&str, &str) = ("401", "No, wrong, expired or revoked credentials");
 const FORBIDDEN: (&str, &str) = ("403", "The caller lacks the permission that `detail` names");
 const NOT_FOUND: (&str, &str) = ("404", "There is no such thing in the caller's organization");
@@ -76,8 +82,10 @@ const CONFLICT: (&str, &str) = ("409", "The state does not allow it; `code` says
 const PRECONDITION: (&str, &str) = ("412", "`If-Match` names another version");
 const TOO_LARGE: (&str, &str) = ("413", "The body is too large");
 const MEDIA_TYPE: (&str, &str) = ("415", "The body's content type is not supported");
-const INVALID: (&str, &str) =
-    ("422", "Valid JSON that breaks a rule, or an idempotency key used with another body");
+const INVALID: (&str, &str) = (
+    "422",
+    "Valid JSON that breaks a rule, or an idempotency key used with another body",
+);
 const THROTTLED: (&str, &str) = ("429", "Too many attempts; see `Retry-After`");
 const INTERNAL: (&str, &str) = ("500", "Something went wrong on our side");
 const UNAVAILABLE: (&str, &str) = ("503", "Busy or not available; see `Retry-After`");
@@ -129,6 +137,13 @@ pub struct OpenErrors;
 
 impl IntoResponses for OpenErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        problems(&[MALFORMED, NOT_FOUND, TOO_LARGE, THROTTLED, INTERNAL, UNAVAILABLE])
+        problems(&[
+            MALFORMED,
+            NOT_FOUND,
+            TOO_LARGE,
+            THROTTLED,
+            INTERNAL,
+            UNAVAILABLE,
+        ])
     }
 }

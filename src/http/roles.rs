@@ -203,7 +203,10 @@ async fn list(
     post, path = "/v1/roles", tag = "identity", operation_id = "create_role",
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body = CreateRole,
-    responses((status = 201, body = RoleView), WriteErrors),
+    responses(
+        (status = 201, body = RoleView, headers(("ETag" = String), ("Location" = String))),
+        WriteErrors,
+    ),
 )]
 async fn create(
     State(app): State<App>,
@@ -238,7 +241,9 @@ async fn create(
         };
         app.stores.identity.insert_role(&role).await?;
         app.auth.forget_roles_of(caller.organization);
-        Answer::json(StatusCode::CREATED, &RoleView::own(&role))
+        Ok(Answer::json(StatusCode::CREATED, &RoleView::own(&role))?
+            .at_version(role.version)
+            .at(format!("/v1/roles/{}", role.name)))
     })
     .await
 }

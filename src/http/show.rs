@@ -86,7 +86,9 @@ mod tests {
     fn an_amount_has_the_currencys_decimals_and_more_if_it_needs_them() {
         let eur = "EUR".parse().unwrap();
         let shown = |text: &str| {
-            serde_json::to_value(Amount(text.parse().unwrap(), eur)).unwrap().to_string()
+            serde_json::to_value(Amount(text.parse().unwrap(), eur))
+                .unwrap()
+                .to_string()
         };
         assert_eq!(shown("99.9"), "\"99.90\"");
         assert_eq!(shown("0.000125"), "\"0.000125\"");

@@ -22,7 +22,7 @@ use super::show::At;
 use crate::actors::auth_cache::accounts::{
     Person, check_email, check_name, check_password, new_user,
 };
-use crate::actors::auth_cache::{normal_email, roles};
+use crate::actors::auth_cache::normal_email;
 use crate::clock;
 use crate::domain::ids::UserId;
 use crate::domain::permission::Permission;
@@ -208,7 +208,10 @@ async fn list(
     post, path = "/v1/users", tag = "identity", operation_id = "create_user",
     params(("Idempotency-Key" = Option<String>, Header)),
     request_body = CreateUser,
-    responses((status = 201, body = UserView), WriteErrors),
+    responses(
+        (status = 201, body = UserView, headers(("ETag" = String), ("Location" = String))),
+        WriteErrors,
+    ),
 )]
 async fn create(
     State(app): State<App>,
@@ -221,26 +224,22 @@ async fn create(
     idempotent(&app, caller.organization, &key, &payload, async {
         let (person, roles, problems) = body.read();
         check_roles(&app, &caller, &roles, problems).await?;
-        let hash = app.auth.hash_password(&person.password).await?;
-        let id = UserId::new(key.new_id(caller.organization, "user"));
-        let now = app.clock.now();
-        let mut user = new_user(id, caller.organization, &person, roles, hash, now);
-        match app.stores.identity.insert_user(&user).await {
-            Err(error @ (StoreError::Conflict | StoreError::Taken { .. })) if key.0.is_some() => {
-                match find(&app, &caller, id).await {
-                    // Made before, but the answer was lost before it was kept.
-                    Ok(made) if made.email == user.email => user = made,
-                    // The key was used for somebody else, longer ago than answers are kept.
-                    Ok(_) => {
-                        user.id = UserId::new(clock::new_uuid());
-                        app.stores.identity.insert_user(&user).await?;
-                    }
-                    Err(_) => return Err(error.into()),
-                }
+        let mut id = UserId::new(key.new_id(caller.organization, "user"));
+        if key.0.is_some()
+            && let Ok(made) = find(&app, &caller, id).await
+        {
+            if made.email == normal_email(&person.email) {
+                // Made before, but the answer was lost before it was kept.
+                return made_answer(&made);
             }
-            inserted => inserted?,
+            // The key was used for somebody else, longer ago than answers are kept.
+            id = UserId::new(clock::new_uuid());
         }
-        Answer::json(StatusCode::CREATED, &UserView::of(&user))
+        let hash = app.auth.hash_password(&person.password).await?;
+        let now = app.clock.now();
+        let user = new_user(id, caller.organization, &person, roles, hash, now);
+        app.stores.identity.insert_user(&user).await?;
+        made_answer(&user)
     })
     .await
 }
@@ -297,7 +296,6 @@ async fn update(
             .permissions_of(user.organization, &user.roles)
             .await?,
     )?;
-    let was_administrator = is_administrator(&user);
     let (password, problems) = change.apply(&mut user);
     check_roles(&app, &caller, &user.roles, problems).await?;
     if let Some(password) = &password {
@@ -305,8 +303,7 @@ async fn update(
     }
     user.version += 1;
     user.updated_at = app.clock.now();
-    let demoted = was_administrator && !is_administrator(&user);
-    write(&app, &user, demoted, &if_match).await?;
+    write(&app, &user, &if_match).await?;
     if password.is_some() {
         app.auth.revoke_sessions_of(user.id).await?;
     } else {
@@ -339,31 +336,21 @@ async fn delete(
             .permissions_of(user.organization, &user.roles)
             .await?,
     )?;
-    let identity = &app.stores.identity;
-    let removed = if is_administrator(&user) {
-        let _alone = app.auth.changing_administrators().await;
-        check_another_administrator(&app, &user).await?;
-        identity.delete_user(user.organization, user.id).await?
-    } else {
-        identity.delete_user(user.organization, user.id).await?
-    };
-    if !removed {
+    if !app
+        .stores
+        .identity
+        .delete_user(user.organization, user.id)
+        .await?
+    {
         return Err(no_such_user());
     }
     app.auth.revoke_sessions_of(user.id).await?;
     Ok(answer::no_content())
 }
 
-async fn write(app: &App, user: &User, demoted: bool, if_match: &IfMatch) -> Result<(), ApiError> {
+async fn write(app: &App, user: &User, if_match: &IfMatch) -> Result<(), ApiError> {
     let identity = &app.stores.identity;
-    let written = if demoted {
-        let _alone = app.auth.changing_administrators().await;
-        check_another_administrator(app, user).await?;
-        identity.update_user(user).await
-    } else {
-        identity.update_user(user).await
-    };
-    match written {
+    match identity.update_user(user).await {
         // Another change came in between: to the caller's If-Match the version is another one.
         Err(StoreError::Conflict) if *if_match != IfMatch::Any => {
             let present = identity.user(user.id).await?.ok_or_else(no_such_user)?;
@@ -371,6 +358,12 @@ async fn write(app: &App, user: &User, demoted: bool, if_match: &IfMatch) -> Res
         }
         written => Ok(written?),
     }
+}
+
+fn made_answer(user: &User) -> Result<Answer, ApiError> {
+    Ok(Answer::json(StatusCode::CREATED, &UserView::of(user))?
+        .at_version(user.version)
+        .at(format!("/v1/users/{}", user.id)))
 }
 
 /// The user, if it is one of the caller's organization.
@@ -382,22 +375,4 @@ async fn find(app: &App, caller: &Authenticated, id: UserId) -> Result<User, Api
 
 fn no_such_user() -> ApiError {
     ApiError::not_found("user")
-}
-
-fn is_administrator(user: &User) -> bool {
-    user.roles.iter().any(|role| role == roles::ADMINISTRATOR)
-}
-
-async fn check_another_administrator(app: &App, user: &User) -> Result<(), ApiError> {
-    let identity = &app.stores.identity;
-    let administrators = identity
-        .users_with_role(user.organization, roles::ADMINISTRATOR)
-        .await?;
-    if administrators > 1 {
-        return Ok(());
-    }
-    Err(ApiError::conflict(
-        "last_administrator",
-        "this is the last administrator; make another one first",
-    ))
 }

@@ -4,9 +4,18 @@
 //! out once in the invoice's language; PDF, mail and page show that text, and the spreadsheets show
 //! the same stored totals as numbers. Nothing here computes money.
 
+pub mod csv;
 pub mod locale;
+pub mod mail;
+pub mod page;
 pub mod pdf;
+mod placeholders;
+mod sheet;
+mod templates;
 pub mod view;
+pub mod xlsx;
+
+use crate::domain::invoice::{DocumentFormat, Invoice};
 
 /// What a document needs to know beside the invoice.
 #[derive(Debug, Clone, Default)]
@@ -29,62 +38,60 @@ pub enum RenderError {
     Failed { reason: String },
 }
 
-/// Renders a document of an invoice.
+/// Renders an invoice as it is. The same invoice and context always give the same bytes.
+///
+/// [`DocumentFormat::Json`] is the API's own representation and made at the edge.
 pub fn document(
-    invoice: &crate::domain::invoice::Invoice,
-    format: crate::domain::invoice::DocumentFormat,
+    invoice: &Invoice,
+    format: DocumentFormat,
     context: &RenderContext,
 ) -> Result<Vec<u8>, RenderError> {
-    let _ = (invoice, format, context);
-    Err(RenderError::Failed {
-        reason: "not merged yet".to_owned(),
-    })
-}
-
-pub fn media_type(format: crate::domain::invoice::DocumentFormat) -> &'static str {
-    let _ = format;
-    "application/pdf"
-}
-
-pub fn file_name(
-    invoice: &crate::domain::invoice::Invoice,
-    format: crate::domain::invoice::DocumentFormat,
-) -> String {
-    let _ = (invoice, format);
-    String::new()
-}
-
-pub mod mail {
-    use super::{RenderContext, RenderError};
-    use crate::domain::invoice::Invoice;
-    use crate::domain::invoice::command::SendOrder;
-
-    #[derive(Debug, Clone)]
-    pub struct MailContent {
-        pub subject: String,
-        pub text: String,
-        pub html: String,
+    match format {
+        DocumentFormat::Pdf => pdf::document(invoice, context),
+        DocumentFormat::Xlsx => xlsx::document(invoice, context),
+        DocumentFormat::Csv => csv::document(invoice, context),
+        DocumentFormat::Json => Err(RenderError::Failed {
+            reason: "JSON is the API's representation, not a rendered document".to_owned(),
+        }),
     }
+}
 
-    pub fn invoice_mail(
-        invoice: &Invoice,
-        order: &SendOrder,
-        payment_url: Option<&str>,
-        context: &RenderContext,
-    ) -> Result<MailContent, RenderError> {
-        let _ = (invoice, order, payment_url, context);
-        Err(RenderError::Failed {
-            reason: "not merged yet".to_owned(),
+/// The media type of a format.
+pub const fn media_type(format: DocumentFormat) -> &'static str {
+    match format {
+        DocumentFormat::Pdf => "application/pdf",
+        DocumentFormat::Xlsx => "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        DocumentFormat::Csv => "text/csv; charset=utf-8",
+        DocumentFormat::Json => "application/json",
+    }
+}
+
+/// A name for the document's file: `invoice-2026-0001.pdf`, only letters, digits, `-`, `_` and `.`
+/// of ASCII, so that it can stand in any header and on any file system.
+pub fn file_name(invoice: &Invoice, format: DocumentFormat) -> String {
+    const STEM_MAX: usize = 80;
+    let extension = match format {
+        DocumentFormat::Pdf => "pdf",
+        DocumentFormat::Xlsx => "xlsx",
+        DocumentFormat::Csv => "csv",
+        DocumentFormat::Json => "json",
+    };
+    let stem = match invoice.issued() {
+        Some(issued) => format!("invoice-{}", issued.number),
+        None => format!("draft-{}", invoice.id),
+    };
+    let safe: String = stem
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') {
+                c
+            } else {
+                '-'
+            }
         })
-    }
-
-    pub fn upload_notice(
-        invoice: &Invoice,
-        context: &RenderContext,
-    ) -> Result<MailContent, RenderError> {
-        let _ = (invoice, context);
-        Err(RenderError::Failed {
-            reason: "not merged yet".to_owned(),
-        })
-    }
+        .take(STEM_MAX)
+        .collect();
+    // Neither `..` nor a dot at an end means anything in a path.
+    let safe = safe.replace("..", "-");
+    format!("{}.{extension}", safe.trim_matches(['-', '.']))
 }

@@ -3,8 +3,6 @@
 //! [`head`], [`table`] and [`closing`] lay out a [`DocumentView`] on a [`flow`] of pages; printpdf
 //! writes the pages with the glyphs they use; [`save`] makes the bytes depend on nothing else.
 
-use std::sync::Arc;
-
 use super::view::DocumentView;
 use super::{RenderContext, RenderError};
 use crate::domain::invoice::Invoice;
@@ -16,6 +14,7 @@ mod flow;
 mod fonts;
 mod head;
 mod logo;
+mod mask;
 mod save;
 mod table;
 
@@ -32,13 +31,12 @@ pub fn document(invoice: &Invoice, context: &RenderContext) -> Result<Vec<u8>, R
     head::draw(&mut flow, logo.as_deref());
     table::draw(&mut flow);
     closing::draw(&mut flow);
-    let (pages, width, height) = flow.finish();
+    let pages = flow.finish();
     let about = save::About {
         title: &view.title,
         author: &view.issuer.name,
         language: view.language,
         dated: invoice.updated_at,
     };
-    let picture = logo.as_ref().map(Arc::as_ref).map(logo::Logo::resource);
-    save::save(pages, (width, height), picture, fonts, &about)
+    save::save(pages, fonts, &about)
 }

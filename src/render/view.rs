@@ -96,6 +96,7 @@ pub struct DocumentView {
     pub locale: Locale,
     /// `en`.
     pub language: &'static str,
+    /// `w` in templates.
     #[serde(rename = "w")]
     pub words: &'static Words,
     #[serde(skip)]

@@ -59,7 +59,9 @@ impl Random {
 
 /// How many cases to make: `default`, or what `FAKTOR_TEST_CASES` says.
 pub(crate) fn cases(default: u64) -> u64 {
-    std::env::var("FAKTOR_TEST_CASES").ok().map_or(default, |cases| cases.parse().unwrap())
+    std::env::var("FAKTOR_TEST_CASES")
+        .ok()
+        .map_or(default, |cases| cases.parse().unwrap())
 }
 
 pub(crate) fn decimal(text: &str) -> Decimal {
@@ -83,7 +85,10 @@ pub(crate) fn line(quantity: &str, unit_price: &str, rate: &str) -> Line {
 }
 
 pub(crate) fn issuer() -> Issuer {
-    Issuer { legal_name: "Faktor Example GmbH".to_owned(), ..Issuer::default() }
+    Issuer {
+        legal_name: "Faktor Example GmbH".to_owned(),
+        ..Issuer::default()
+    }
 }
 
 /// One line of 100.00 EUR with 19 % on top.
@@ -123,7 +128,11 @@ pub(crate) fn any_content(random: &mut Random, currencies: &[Currency]) -> Conte
     Content {
         currency,
         prices_include_tax: random.one_in(2),
-        rounding: if random.one_in(2) { Rounding::PerRate } else { Rounding::PerLine },
+        rounding: if random.one_in(2) {
+            Rounding::PerRate
+        } else {
+            Rounding::PerLine
+        },
         lines: (0..lines).map(|_| any_line(random, currency)).collect(),
         discounts: any_allowances(random, currency),
         charges: any_allowances(random, currency),
@@ -144,11 +153,22 @@ fn any_line(random: &mut Random, currency: Currency) -> Line {
         _ => Decimal::new(random.digits(7), currency.decimals()),
     };
     let tax = match random.below(8) {
-        0 => Tax { category: TaxCategory::Z, rate: Decimal::ZERO, exemption_reason: None },
+        0 => Tax {
+            category: TaxCategory::Z,
+            rate: Decimal::ZERO,
+            exemption_reason: None,
+        },
         1 => Tax {
             category: TaxCategory::E,
             rate: Decimal::ZERO,
-            exemption_reason: Some(if random.one_in(2) { "Art. 132" } else { "Art. 135" }.into()),
+            exemption_reason: Some(
+                if random.one_in(2) {
+                    "Art. 132"
+                } else {
+                    "Art. 135"
+                }
+                .into(),
+            ),
         },
         2 => Tax::standard(Decimal::new(1 + random.digits(5), 4)),
         3 | 4 => Tax::standard(Decimal::new(7, 0)),
@@ -157,11 +177,23 @@ fn any_line(random: &mut Random, currency: Currency) -> Line {
     };
     let discount = match random.below(6) {
         0 => Some(AllowanceValue::Percent(any_percent(random))),
-        1 => Some(AllowanceValue::Amount(Decimal::new(random.digits(3), currency.decimals()))),
+        1 => Some(AllowanceValue::Amount(Decimal::new(
+            random.digits(3),
+            currency.decimals(),
+        ))),
         _ => None,
     };
-    let discount = discount.map(|value| Allowance { value, reason: None });
-    Line { quantity, unit_price, discount, tax, ..line("1", "1", "19") }
+    let discount = discount.map(|value| Allowance {
+        value,
+        reason: None,
+    });
+    Line {
+        quantity,
+        unit_price,
+        discount,
+        tax,
+        ..line("1", "1", "19")
+    }
 }
 
 fn any_percent(random: &mut Random) -> Decimal {
@@ -182,5 +214,10 @@ fn any_allowances(random: &mut Random, currency: Currency) -> Vec<Allowance> {
         0 => AllowanceValue::Percent((any_percent(random) / Decimal::TEN).round_dp(4)),
         _ => AllowanceValue::Amount(Decimal::new(random.digits(4), currency.decimals())),
     };
-    (0..count).map(|_| Allowance { value: value(), reason: None }).collect()
+    (0..count)
+        .map(|_| Allowance {
+            value: value(),
+            reason: None,
+        })
+        .collect()
 }

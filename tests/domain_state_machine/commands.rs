@@ -59,7 +59,10 @@ pub(crate) fn import() -> Command {
 }
 
 pub(crate) fn number() -> AllocatedNumber {
-    AllocatedNumber { number: "2026-0001".to_owned(), issued_on: date(2026, 11, 21) }
+    AllocatedNumber {
+        number: "2026-0001".to_owned(),
+        issued_on: date(2026, 11, 21),
+    }
 }
 
 pub(crate) fn money(minor: i64) -> Money {
@@ -96,14 +99,29 @@ pub(crate) fn error(permanent: bool, outcome_unknown: bool) -> EffectError {
 }
 
 pub(crate) fn provider_payment(id: &str) -> ProviderPayment {
-    ProviderPayment { provider: "sandbox".to_owned(), id: id.to_owned() }
+    ProviderPayment {
+        provider: "sandbox".to_owned(),
+        id: id.to_owned(),
+    }
 }
 
 /// The pending effect of a kind, or one that never was.
 pub(crate) fn effect_of(invoice: Option<&Invoice>, kind: EffectKindName) -> EffectId {
     invoice
-        .and_then(|invoice| invoice.effects.iter().find(|effect| effect.kind.name() == kind))
-        .map_or(EffectId { invoice: id(), kind, sequence: 999 }, |effect| effect.id.clone())
+        .and_then(|invoice| {
+            invoice
+                .effects
+                .iter()
+                .find(|effect| effect.kind.name() == kind)
+        })
+        .map_or(
+            EffectId {
+                invoice: id(),
+                kind,
+                sequence: 999,
+            },
+            |effect| effect.id.clone(),
+        )
 }
 
 /// What the outside reports of a pending effect.
@@ -111,8 +129,14 @@ pub(crate) fn completion(invoice: &Invoice, effect: &EffectId) -> Command {
     let effect = effect.clone();
     match invoice.effect(&effect).map(|pending| &pending.kind) {
         None | Some(EffectKind::ExpirePaymentLink { .. }) => Command::CompleteEffect { effect },
-        Some(EffectKind::Number) => Command::AssignNumber { effect, allocated: number() },
-        Some(EffectKind::Document { .. }) => Command::CompleteDocument { effect, stored: stored() },
+        Some(EffectKind::Number) => Command::AssignNumber {
+            effect,
+            allocated: number(),
+        },
+        Some(EffectKind::Document { .. }) => Command::CompleteDocument {
+            effect,
+            stored: stored(),
+        },
         Some(EffectKind::PaymentLink { amount }) => {
             let link = link(&format!("link-{}", effect.sequence), *amount);
             Command::CompletePaymentLink { effect, link }
@@ -144,7 +168,9 @@ fn any_effect(random: &mut Random, invoice: Option<&Invoice>) -> EffectId {
 }
 
 fn any_money(random: &mut Random, invoice: Option<&Invoice>) -> Money {
-    let Some(invoice) = invoice else { return money(100) };
+    let Some(invoice) = invoice else {
+        return money(100);
+    };
     match random.below(6) {
         0 => Money::new(i64::MAX, invoice.currency()),
         1 => Money::new(-5, invoice.currency()),
@@ -175,17 +201,35 @@ fn any_send(random: &mut Random, at: Timestamp) -> SendRequest {
         1 => Some(at),
         _ => None,
     };
-    let at = if random.one_in(20) { Some(Timestamp::MAX) } else { at };
-    SendRequest { to, cc: vec![], message: None, at }
+    let at = if random.one_in(20) {
+        Some(Timestamp::MAX)
+    } else {
+        at
+    };
+    SendRequest {
+        to,
+        cc: vec![],
+        message: None,
+        at,
+    }
 }
 
 fn any_draft(random: &mut Random) -> Content {
     let currencies: Vec<Currency> = vec![currency("EUR"), currency("JPY"), currency("KWD")];
     match random.below(5) {
         0 => any_content(random, &currencies),
-        1 => Content { lines: vec![line("0", "1", "19")], ..content() },
-        2 => Content { lines: vec![], ..content() },
-        3 => Content { issuer: Issuer::default(), ..content() },
+        1 => Content {
+            lines: vec![line("0", "1", "19")],
+            ..content()
+        },
+        2 => Content {
+            lines: vec![],
+            ..content()
+        },
+        3 => Content {
+            issuer: Issuer::default(),
+            ..content()
+        },
         _ => content(),
     }
 }
@@ -206,7 +250,11 @@ pub(crate) fn any_request(
         keep: random.one_in(2),
     });
     let expected_version = random.one_in(10).then(|| random.below(20));
-    Request { key, expected_version, ..request(command) }
+    Request {
+        key,
+        expected_version,
+        ..request(command)
+    }
 }
 
 fn any_command(random: &mut Random, invoice: Option<&Invoice>, at: Timestamp) -> Command {
@@ -224,12 +272,18 @@ fn any_command(random: &mut Random, invoice: Option<&Invoice>, at: Timestamp) ->
     {
         return completion(known, &effect.id.clone());
     }
-    let issuer = Box::new(if random.one_in(6) { Issuer::default() } else { issuer() });
+    let issuer = Box::new(if random.one_in(6) {
+        Issuer::default()
+    } else {
+        issuer()
+    });
     let effect = any_effect(random, invoice);
-    match random.below(24) {
+    match random.below(26) {
         0 => create(any_draft(random)),
         1 => import(),
-        2 | 3 => Command::Edit { content: Box::new(any_draft(random)) },
+        2 | 3 => Command::Edit {
+            content: Box::new(any_draft(random)),
+        },
         4 => {
             if random.one_in(4) {
                 Command::Delete
@@ -237,14 +291,25 @@ fn any_command(random: &mut Random, invoice: Option<&Invoice>, at: Timestamp) ->
                 Command::View
             }
         }
-        5 => Command::Finalize { issuer, send: random.one_in(2).then(|| any_send(random, at)) },
+        5 => Command::Finalize {
+            issuer,
+            send: random.one_in(2).then(|| any_send(random, at)),
+        },
         6 => {
             let issued_on = any_date(random);
-            let allocated = AllocatedNumber { issued_on, ..number() };
+            let allocated = AllocatedNumber {
+                issued_on,
+                ..number()
+            };
             Command::AssignNumber { effect, allocated }
         }
-        7 | 8 => Command::Send { issuer, request: any_send(random, at) },
-        9 | 10 => Command::Pay { payment_method: any_text(random, "pm_ok") },
+        7 | 8 => Command::Send {
+            issuer,
+            request: any_send(random, at),
+        },
+        9 | 10 => Command::Pay {
+            payment_method: any_text(random, "pm_ok"),
+        },
         11 => Command::RecordPayment {
             amount: any_money(random, invoice),
             method: any_text(random, "cash"),
@@ -253,7 +318,9 @@ fn any_command(random: &mut Random, invoice: Option<&Invoice>, at: Timestamp) ->
         },
         12 => {
             if random.one_in(3) {
-                Command::Void { reason: Some(any_text(random, "wrong")) }
+                Command::Void {
+                    reason: Some(any_text(random, "wrong")),
+                }
             } else {
                 Command::Retry
             }
@@ -267,7 +334,9 @@ fn any_command(random: &mut Random, invoice: Option<&Invoice>, at: Timestamp) ->
         }
         14 => Command::Retry,
         15 => Command::Tick,
-        16 => Command::RotatePageSecret { page_secret: format!("s{}", random.below(3)) },
+        16 => Command::RotatePageSecret {
+            page_secret: format!("s{}", random.below(3)),
+        },
         17 => Command::ClaimEffect { effect },
         18 => Command::ReceiveProviderPayment {
             effect: random.one_in(2).then_some(effect),
@@ -280,9 +349,23 @@ fn any_command(random: &mut Random, invoice: Option<&Invoice>, at: Timestamp) ->
             code: "card_declined".to_owned(),
             detail: "the card was declined".to_owned(),
         },
-        20 => Command::CompleteMail { effect, message_id: "m@faktor.local".to_owned() },
-        21 => Command::CompleteDocument { effect, stored: stored() },
-        22 => Command::CompletePaymentLink { effect, link: link("other", money(1)) },
+        20 => Command::CompleteMail {
+            effect,
+            message_id: "m@faktor.local".to_owned(),
+        },
+        21 => Command::CompleteDocument {
+            effect,
+            stored: stored(),
+        },
+        22 => Command::CompletePaymentLink {
+            effect,
+            link: link("other", money(1)),
+        },
+        24 => Command::OfferPayment,
+        23 => Command::PostponeEffect {
+            effect,
+            until: at + SignedDuration::from_mins(1),
+        },
         _ => Command::FailEffect {
             effect,
             error: error(random.one_in(3), random.one_in(3)),

@@ -35,12 +35,18 @@ fn a_second_pay_while_one_is_in_flight_is_refused() {
     assert_eq!(story.invoice().payment_status(), PaymentStatus::Processing);
     assert_eq!(story.ask(pay()), Err(Refusal::PaymentInProgress));
     let charge = story.effect_id(Kind::Charge);
-    assert_eq!(story.invoice().charge_outcome(&charge), ChargeState::InFlight);
+    assert_eq!(
+        story.invoice().charge_outcome(&charge),
+        ChargeState::InFlight
+    );
 
     let story = story.done(Kind::Charge);
     assert_eq!(story.invoice().status(), Status::Paid);
     assert_eq!(story.invoice().payment_status(), PaymentStatus::Paid);
-    assert_eq!(story.invoice().charge_outcome(&charge), ChargeState::Succeeded);
+    assert_eq!(
+        story.invoice().charge_outcome(&charge),
+        ChargeState::Succeeded
+    );
     assert_eq!(story.ask(pay()), Err(Refusal::AlreadyPaid));
 }
 
@@ -57,9 +63,16 @@ fn a_declined_charge_leaves_the_invoice_open_and_another_may_follow() {
     };
     assert_eq!(story.invoice().charge_outcome(&charge), declined);
     assert_eq!(story.ask(command), Ok(Step::Unchanged), "told twice");
-    assert_eq!(story.events.last().unwrap().data["failure"]["code"], "card_declined");
+    assert_eq!(
+        story.events.last().unwrap().data["failure"]["code"],
+        "card_declined"
+    );
     let story = story.then(pay());
-    assert_ne!(story.effect_id(Kind::Charge), charge, "a new charge has a key of its own");
+    assert_ne!(
+        story.effect_id(Kind::Charge),
+        charge,
+        "a new charge has a key of its own"
+    );
 }
 
 #[test]
@@ -77,7 +90,10 @@ fn the_reply_and_the_webhook_of_one_charge_make_one_payment_in_either_order() {
     assert_eq!(story.ask(webhook), Ok(Step::Unchanged), "received twice");
     let story = story.then(reply.clone());
     assert_eq!(story.invoice().payment.received.len(), 1);
-    assert_eq!(story.invoice().charge_outcome(&charge), ChargeState::Succeeded);
+    assert_eq!(
+        story.invoice().charge_outcome(&charge),
+        ChargeState::Succeeded
+    );
     assert!(!story.pending().contains(&Kind::Charge));
     assert_eq!(story.ask(reply), Ok(Step::Unchanged));
 }
@@ -88,9 +104,16 @@ fn a_charge_given_up_with_its_outcome_unknown_blocks_and_one_surely_not_made_is_
     assert_eq!(unknown.ask(pay()), Err(Refusal::PaymentInProgress));
     assert_eq!(unknown.ask(void()), Err(Refusal::PaymentInProgress));
     let charge = unknown.effect_id(Kind::Charge);
-    assert!(matches!(unknown.invoice().charge_outcome(&charge), ChargeState::Parked(_)));
+    assert!(matches!(
+        unknown.invoice().charge_outcome(&charge),
+        ChargeState::Parked(_)
+    ));
     let late = unknown.then(received("pay-1", money(11_900), Some(charge)));
-    assert_eq!(late.invoice().status(), Status::Paid, "the truth comes out in the end");
+    assert_eq!(
+        late.invoice().status(),
+        Status::Paid,
+        "the truth comes out in the end"
+    );
 
     let not_made = Story::open().then(pay()).failed(Kind::Charge, true, false);
     let old = not_made.effect_id(Kind::Charge);
@@ -104,21 +127,33 @@ fn attempts_are_counted_until_the_charge_is_parked_and_a_retry_counts_anew() {
     let story = Story::open().then(pay());
     let charge = story.effect_id(Kind::Charge);
     let story = story.failed(Kind::Charge, false, false);
-    assert!(matches!(story.invoice().charge_outcome(&charge), ChargeState::FailedAttempt(_)));
-    assert!(story.due().is_empty(), "the next attempt waits for its time");
+    assert!(matches!(
+        story.invoice().charge_outcome(&charge),
+        ChargeState::FailedAttempt(_)
+    ));
+    assert!(
+        story.due().is_empty(),
+        "the next attempt waits for its time"
+    );
     let story = story.failed(Kind::Charge, false, false);
     assert_eq!(story.effect(Kind::Charge).attempts, 2);
     let story = story.failed(Kind::Charge, false, false);
     assert!(story.effect(Kind::Charge).parked);
     let story = story.then(Command::Retry);
-    assert_eq!((story.effect(Kind::Charge).attempts, story.due().len()), (0, 1));
+    assert_eq!(
+        (story.effect(Kind::Charge).attempts, story.due().len()),
+        (0, 1)
+    );
     assert_eq!(story.ask(Command::Retry), Ok(Step::Unchanged));
 }
 
 #[test]
 fn money_received_elsewhere_may_be_partial_or_over() {
     let story = Story::open().then(record(1_900));
-    assert_eq!(story.invoice().payment_status(), PaymentStatus::PartiallyPaid);
+    assert_eq!(
+        story.invoice().payment_status(),
+        PaymentStatus::PartiallyPaid
+    );
     assert_eq!(story.invoice().due().to_string(), "100.00");
     let story = story.then(record(10_000));
     assert_eq!(story.invoice().status(), Status::Paid);
@@ -143,7 +178,10 @@ fn a_payment_needs_an_amount_in_the_invoices_currency_and_a_day_that_has_come() 
     let yen = Money::new(1, currency("JPY"));
     assert_eq!(params(story.ask(with(yen, None))), ["currency"]);
     assert!(story.ask(with(money(1), Some(date(2026, 11, 22)))).is_ok());
-    assert_eq!(params(story.ask(with(money(1), Some(date(2026, 11, 23))))), ["received_on"]);
+    assert_eq!(
+        params(story.ask(with(money(1), Some(date(2026, 11, 23))))),
+        ["received_on"]
+    );
 }
 
 #[test]
@@ -155,20 +193,32 @@ fn a_thousand_payments_are_recorded_and_no_more() {
     invoice.payment.received = vec![payment; 999];
     story = story.then(record(1));
     assert_eq!(params(story.ask(record(1))), ["amount"]);
-    assert!(story.ask(received("pay-9", money(1), None)).is_ok(), "a provider's is never lost");
+    assert!(
+        story.ask(received("pay-9", money(1), None)).is_ok(),
+        "a provider's is never lost"
+    );
 }
 
 #[test]
 fn what_a_provider_reports_is_recorded_on_void_and_paid_invoices_too() {
-    let story = Story::open().then(void()).then(received("pay-1", money(11_900), None));
+    let story = Story::open()
+        .then(void())
+        .then(received("pay-1", money(11_900), None));
     assert_eq!(story.invoice().status(), Status::Void, "void stays void");
     assert_eq!(story.invoice().payment_status(), PaymentStatus::Overpaid);
-    let story = Story::open().then(record(11_900)).then(received("pay-1", money(11_900), None));
+    let story = Story::open()
+        .then(record(11_900))
+        .then(received("pay-1", money(11_900), None));
     assert_eq!(story.invoice().payment_status(), PaymentStatus::Overpaid);
 
     let yen = Money::new(11_900, currency("JPY"));
-    assert_eq!(params(Story::open().ask(received("pay-1", yen, None))), ["currency"]);
-    let draft = Err(Refusal::InvoiceNotOpen { status: Status::Draft });
+    assert_eq!(
+        params(Story::open().ask(received("pay-1", yen, None))),
+        ["currency"]
+    );
+    let draft = Err(Refusal::InvoiceNotOpen {
+        status: Status::Draft,
+    });
     assert_eq!(Story::draft().ask(received("pay-1", money(1), None)), draft);
 }
 
@@ -180,12 +230,26 @@ fn an_uncollectible_invoice_that_is_paid_after_all_is_paid() {
 
 #[test]
 fn once_paid_the_payment_page_is_taken_down_and_the_document_is_made_anew() {
-    let story = Story::open().then(send()).done(Kind::PaymentLink).done(Kind::Mail);
+    let story = Story::open()
+        .then(send())
+        .done(Kind::PaymentLink)
+        .done(Kind::Mail);
     let story = story.then(record(11_900));
     assert_eq!(story.pending(), [Kind::ExpirePaymentLink, Kind::Document]);
     assert!(!story.invoice().payment.link.as_ref().unwrap().active);
     let story = story.done(Kind::ExpirePaymentLink).done(Kind::Document);
     assert!(story.pending().is_empty());
+}
+
+#[test]
+fn a_payment_page_is_offered_once_for_what_is_due() {
+    let story = Story::open().then(Command::OfferPayment);
+    assert_eq!(story.pending(), [Kind::PaymentLink]);
+    assert_eq!(story.ask(Command::OfferPayment), Ok(Step::Unchanged));
+    let story = story.done(Kind::PaymentLink);
+    assert_eq!(story.ask(Command::OfferPayment), Ok(Step::Unchanged));
+    let story = story.then(record(11_900));
+    assert_eq!(story.ask(Command::OfferPayment), Err(Refusal::AlreadyPaid));
 }
 
 #[test]
@@ -204,20 +268,38 @@ fn a_charge_that_failed_is_not_tried_again_once_the_money_came_in_otherwise() {
     assert!(!paid.pending().contains(&Kind::Charge));
 
     let in_flight = Story::open().then(pay()).then(record(11_900));
-    assert!(in_flight.pending().contains(&Kind::Charge), "it may have taken the money");
+    assert!(
+        in_flight.pending().contains(&Kind::Charge),
+        "it may have taken the money"
+    );
     let failed = in_flight.failed(Kind::Charge, false, false);
     assert!(!failed.pending().contains(&Kind::Charge));
 
-    let partly = Story::open().then(pay()).failed(Kind::Charge, true, false).then(record(1));
-    assert!(!partly.pending().contains(&Kind::Charge), "a retry would charge too much");
+    let partly = Story::open()
+        .then(pay())
+        .failed(Kind::Charge, true, false)
+        .then(record(1));
+    assert!(
+        !partly.pending().contains(&Kind::Charge),
+        "a retry would charge too much"
+    );
 }
 
 #[test]
 fn void_is_for_issued_invoices_without_money() {
     assert_eq!(Story::draft().ask(void()), Err(Refusal::DraftNotVoidable));
-    assert_eq!(Story::open().then(pay()).ask(void()), Err(Refusal::PaymentInProgress));
-    assert_eq!(Story::open().then(record(1)).ask(void()), Err(Refusal::InvoiceHasPayments));
-    assert_eq!(Story::open().then(record(11_900)).ask(void()), Err(Refusal::AlreadyPaid));
+    assert_eq!(
+        Story::open().then(pay()).ask(void()),
+        Err(Refusal::PaymentInProgress)
+    );
+    assert_eq!(
+        Story::open().then(record(1)).ask(void()),
+        Err(Refusal::InvoiceHasPayments)
+    );
+    assert_eq!(
+        Story::open().then(record(11_900)).ask(void()),
+        Err(Refusal::AlreadyPaid)
+    );
     let story = Story::open().then(void());
     assert_eq!(story.pending(), [Kind::Document], "with the mark VOID");
     assert_eq!(story.invoice().due().to_string(), "0.00");

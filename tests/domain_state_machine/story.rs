@@ -21,7 +21,12 @@ pub(crate) struct Story {
 
 impl Story {
     pub(crate) fn begin() -> Self {
-        Self { invoice: None, history: vec![], events: vec![], now: now() }
+        Self {
+            invoice: None,
+            history: vec![],
+            events: vec![],
+            now: now(),
+        }
     }
 
     pub(crate) fn draft() -> Self {
@@ -34,7 +39,10 @@ impl Story {
 
     /// Issued over 119.00 EUR, due in two weeks, its document stored.
     pub(crate) fn open() -> Self {
-        Self::draft().then(finalize()).done(EffectKindName::Number).done(EffectKindName::Document)
+        Self::draft()
+            .then(finalize())
+            .done(EffectKindName::Number)
+            .done(EffectKindName::Document)
     }
 
     pub(crate) fn invoice(&self) -> &Invoice {
@@ -57,7 +65,11 @@ impl Story {
 
     pub(crate) fn then_with(mut self, request: &Request) -> Self {
         match self.ask_with(request) {
-            Ok(Step::Changed { invoice, recorded, events }) => {
+            Ok(Step::Changed {
+                invoice,
+                recorded,
+                events,
+            }) => {
                 self.invoice = Some(*invoice);
                 self.history.extend(recorded);
                 self.events.extend(events);
@@ -92,7 +104,9 @@ impl Story {
     /// The oldest pending effect of this kind.
     pub(crate) fn effect(&self, kind: EffectKindName) -> &PendingEffect {
         let mut effects = self.invoice().effects.iter();
-        effects.find(|effect| effect.kind.name() == kind).unwrap_or_else(|| panic!("no {kind}"))
+        effects
+            .find(|effect| effect.kind.name() == kind)
+            .unwrap_or_else(|| panic!("no {kind}"))
     }
 
     pub(crate) fn effect_id(&self, kind: EffectKindName) -> EffectId {
@@ -100,12 +114,19 @@ impl Story {
     }
 
     pub(crate) fn pending(&self) -> Vec<EffectKindName> {
-        self.invoice().effects.iter().map(|effect| effect.kind.name()).collect()
+        self.invoice()
+            .effects
+            .iter()
+            .map(|effect| effect.kind.name())
+            .collect()
     }
 
     /// What an actor has under way now.
     pub(crate) fn due(&self) -> Vec<EffectKindName> {
-        self.invoice().due_effects(self.now).map(|effect| effect.kind.name()).collect()
+        self.invoice()
+            .due_effects(self.now)
+            .map(|effect| effect.kind.name())
+            .collect()
     }
 
     /// The payment pages that are to be taken down.
@@ -121,7 +142,10 @@ impl Story {
 }
 
 pub(crate) fn finalize() -> Command {
-    Command::Finalize { issuer: Box::new(issuer()), send: None }
+    Command::Finalize {
+        issuer: Box::new(issuer()),
+        send: None,
+    }
 }
 
 pub(crate) fn send() -> Command {
@@ -129,19 +153,30 @@ pub(crate) fn send() -> Command {
 }
 
 pub(crate) fn send_as(request: SendRequest) -> Command {
-    Command::Send { issuer: Box::new(issuer()), request }
+    Command::Send {
+        issuer: Box::new(issuer()),
+        request,
+    }
 }
 
 pub(crate) fn send_to(address: &str) -> Command {
-    send_as(SendRequest { to: Some(vec![address.to_owned()]), ..SendRequest::default() })
+    send_as(SendRequest {
+        to: Some(vec![address.to_owned()]),
+        ..SendRequest::default()
+    })
 }
 
 pub(crate) fn send_at(at: Timestamp) -> Command {
-    send_as(SendRequest { at: Some(at), ..SendRequest::default() })
+    send_as(SendRequest {
+        at: Some(at),
+        ..SendRequest::default()
+    })
 }
 
 pub(crate) fn pay() -> Command {
-    Command::Pay { payment_method: "pm_ok".to_owned() }
+    Command::Pay {
+        payment_method: "pm_ok".to_owned(),
+    }
 }
 
 pub(crate) fn record(minor: i64) -> Command {
@@ -158,8 +193,15 @@ pub(crate) fn void() -> Command {
 }
 
 pub(crate) fn keyed(command: Command, key: &str, fingerprint: u64) -> Request {
-    let key = IdempotencyKey { key: key.to_owned(), fingerprint, keep: true };
-    Request { key: Some(key), ..request(command) }
+    let key = IdempotencyKey {
+        key: key.to_owned(),
+        fingerprint,
+        keep: true,
+    };
+    Request {
+        key: Some(key),
+        ..request(command)
+    }
 }
 
 /// The parameters that a refusal names.

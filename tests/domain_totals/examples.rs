@@ -9,11 +9,17 @@ use rust_decimal::Decimal;
 use crate::domain_fixture::{content, currency, decimal, line};
 
 fn percent(number: &str) -> Allowance {
-    Allowance { value: AllowanceValue::Percent(decimal(number)), reason: None }
+    Allowance {
+        value: AllowanceValue::Percent(decimal(number)),
+        reason: None,
+    }
 }
 
 fn amount(number: &str) -> Allowance {
-    Allowance { value: AllowanceValue::Amount(decimal(number)), reason: None }
+    Allowance {
+        value: AllowanceValue::Amount(decimal(number)),
+        reason: None,
+    }
 }
 
 fn with(lines: Vec<Line>) -> Content {
@@ -36,8 +42,15 @@ fn the_example_of_the_http_contract_comes_out_as_written_there() {
     content.discounts = vec![amount("5.00")];
     let totals = Totals::of(&content).unwrap();
     assert_eq!(totals.lines[0].before_discount.to_string(), "249.75");
-    assert_eq!(totals.lines[0].net.to_string(), "224.78", "224.775 is rounded once");
-    assert_eq!(sums(&content), "224.78 - 5.00 + 0.00 = 219.78, 41.76, 261.54");
+    assert_eq!(
+        totals.lines[0].net.to_string(),
+        "224.78",
+        "224.775 is rounded once"
+    );
+    assert_eq!(
+        sums(&content),
+        "224.78 - 5.00 + 0.00 = 219.78, 41.76, 261.54"
+    );
     assert_eq!(totals.taxes[0].base.to_string(), "219.78");
 }
 
@@ -65,12 +78,21 @@ fn prices_with_tax_keep_the_total_and_share_the_net_over_the_lines() {
     let totals = Totals::of(&content).unwrap();
     // 3.00 / 1.19 = 2.521; each line's 0.8403 gives 0.84, 0.84 and 0.84
     assert_eq!(sums(&content), "2.52 - 0.00 + 0.00 = 2.52, 0.48, 3.00");
-    assert!(totals.lines.iter().all(|line| line.net.to_string() == "0.84"));
+    assert!(
+        totals
+            .lines
+            .iter()
+            .all(|line| line.net.to_string() == "0.84")
+    );
 
     content.lines = vec![line("1", "0.99", "19"); 3];
     let totals = Totals::of(&content).unwrap();
     // 2.97 / 1.19 = 2.4958; 3 × 0.8319 rounded down is 2.49, and the cent goes to the first line.
-    let nets: Vec<String> = totals.lines.iter().map(|line| line.net.to_string()).collect();
+    let nets: Vec<String> = totals
+        .lines
+        .iter()
+        .map(|line| line.net.to_string())
+        .collect();
     assert_eq!(nets, ["0.84", "0.83", "0.83"]);
     assert_eq!(totals.total.to_string(), "2.97");
 }
@@ -84,7 +106,10 @@ fn discounts_and_charges_are_shared_so_that_every_tax_group_bears_its_part() {
     // 10.00 as 6.67 and 3.33; 3.01 as 2.01 and 1.00
     assert_eq!(totals.taxes[0].base.to_string(), "95.34");
     assert_eq!(totals.taxes[1].base.to_string(), "47.67");
-    assert_eq!(sums(&content), "150.00 - 10.00 + 3.01 = 143.01, 21.45, 164.46");
+    assert_eq!(
+        sums(&content),
+        "150.00 - 10.00 + 3.01 = 143.01, 21.45, 164.46"
+    );
 }
 
 #[test]
@@ -124,7 +149,9 @@ fn a_charge_needs_a_line_that_carries_it_and_the_total_is_never_negative() {
     let mut content = with(vec![line("0", "1.00", "19")]);
     assert_eq!(sums(&content), "0.00 - 0.00 + 0.00 = 0.00, 0.00, 0.00");
     content.charges = vec![amount("1.00")];
-    let error = TotalsError::NothingToCharge { part: Part::Charge(0) };
+    let error = TotalsError::NothingToCharge {
+        part: Part::Charge(0),
+    };
     assert_eq!(Totals::of(&content), Err(error));
     let credit = with(vec![line("-1", "1.00", "19")]);
     assert_eq!(Totals::of(&credit), Err(TotalsError::Negative));
@@ -136,16 +163,25 @@ fn every_currency_is_rounded_to_its_own_decimals() {
     content.currency = currency("JPY");
     assert_eq!(sums(&content), "100 - 0 + 0 = 100, 10, 110");
     content.currency = currency("KWD");
-    assert_eq!(sums(&content), "100.001 - 0.000 + 0.000 = 100.001, 10.000, 110.001");
+    assert_eq!(
+        sums(&content),
+        "100.001 - 0.000 + 0.000 = 100.001, 10.000, 110.001"
+    );
     content.discounts = vec![amount("0.0001")];
-    let error = TotalsError::TooManyDecimals { part: Part::Discount(0) };
+    let error = TotalsError::TooManyDecimals {
+        part: Part::Discount(0),
+    };
     assert_eq!(Totals::of(&content), Err(error));
 }
 
 #[test]
 fn a_category_and_rate_make_one_row_with_all_its_reasons() {
     let exempt = |reason: Option<&str>, category| Line {
-        tax: Tax { category, rate: Decimal::ZERO, exemption_reason: reason.map(str::to_owned) },
+        tax: Tax {
+            category,
+            rate: Decimal::ZERO,
+            exemption_reason: reason.map(str::to_owned),
+        },
         ..line("1", "1.00", "0")
     };
     let content = with(vec![
@@ -165,5 +201,12 @@ fn a_category_and_rate_make_one_row_with_all_its_reasons() {
             format!("{} {} {} {reason}", row.category.code(), row.rate, row.base)
         })
         .collect();
-    assert_eq!(rows, ["E 0 3.00 Art. 132; Art. 135", "S 19 2.00 -", "AE 0 1.00 Reverse charge"]);
+    assert_eq!(
+        rows,
+        [
+            "E 0 3.00 Art. 132; Art. 135",
+            "S 19 2.00 -",
+            "AE 0 1.00 Reverse charge"
+        ]
+    );
 }

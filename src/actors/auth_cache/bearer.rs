@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::cache::{Hit, Scope};
 use super::digest::{Digest, sha256, sha256_hex};
 use super::tokens::BadToken;
 use super::{API_KEY_PREFIX, AuthError, AuthHandle, Caller};
 use crate::domain::invoice::command::Initiator;
+use crate::store::ApiKey;
 
 const BAD_BEARER: AuthError = AuthError::unauthenticated("not a valid access token or API key");
 const EXPIRED: AuthError = AuthError::unauthenticated("the access token has expired");
 const ENDED: AuthError = AuthError::unauthenticated("the session has ended");
 const REVOKED: AuthError = AuthError::unauthenticated("the API key is revoked");
+
+const NOTE_USE_AFTER: SignedDuration = SignedDuration::from_hours(1);
 
 impl AuthHandle {
     /// Who sent this bearer token (access token or API key). Mostly answered from the cache:
@@ -89,6 +92,20 @@ impl AuthHandle {
         Ok(caller)
     }
 
+    /// Notes that a key is used, to the hour: a write for every request would cost too much.
+    async fn note_use(&self, key: &ApiKey, now: Timestamp) {
+        let is_recent = key
+            .last_used_at
+            .is_some_and(|at| now.duration_since(at) < NOTE_USE_AFTER);
+        if is_recent {
+            return;
+        }
+        // A full disk must not lock anybody out.
+        if let Err(error) = self.inner.store.touch_api_key(key.id, now).await {
+            tracing::warn!(api_key.id = %key.id, %error, "the use of an API key was not noted");
+        }
+    }
+
     async fn look_up_api_key(
         &self,
         secret: &str,
@@ -105,6 +122,7 @@ impl AuthHandle {
         if key.revoked_at.is_some() {
             return Err(REVOKED);
         }
+        self.note_use(&key, now).await;
         let of_organization = self
             .inner
             .cache

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 use ractor::{ActorCell, SpawnErr};
-use tokio::sync::{Mutex, MutexGuard};
 
 use self::cache::{Scope, VerificationCache};
 use self::digest::sha256_hex;
@@ -113,7 +112,6 @@ struct Inner {
     access_ttl: SignedDuration,
     refresh_ttl: SignedDuration,
     setup: SetupLink,
-    administrators: Mutex<()>,
 }
 
 impl fmt::Debug for AuthHandle {
@@ -153,7 +151,6 @@ impl AuthHandle {
                 access_ttl,
                 refresh_ttl: seconds(config.auth.refresh_token_ttl_s),
                 setup: SetupLink::default(),
-                administrators: Mutex::new(()),
             }),
         })
     }
@@ -191,12 +188,6 @@ impl AuthHandle {
     /// To be called after a user was changed or deleted.
     pub fn forget_user(&self, user: UserId) {
         self.inner.cache.revoke(Scope::User(user));
-    }
-
-    /// To be held while an administrator is removed or demoted, from counting them to the write, so
-    /// that two at once can't remove the last two. Good within one process.
-    pub async fn changing_administrators(&self) -> MutexGuard<'_, ()> {
-        self.inner.administrators.lock().await
     }
 
     /// To be called after a role was changed or deleted.

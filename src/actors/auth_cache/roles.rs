@@ -5,7 +5,7 @@ use crate::domain::permission::Permissions;
 use crate::store::{IdentityStore, Role, StoreError};
 
 /// Built in: may do everything.
-pub const ADMINISTRATOR: &str = "administrator";
+pub use crate::store::ADMINISTRATOR;
 /// Built in: all of invoices, and what they need to see.
 pub const ACCOUNTANT: &str = "accountant";
 /// The roles every organization has; they can't be changed.

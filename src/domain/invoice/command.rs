@@ -99,6 +99,8 @@ pub enum Command {
     Pay {
         payment_method: String,
     },
+    /// Asks for the provider's page on which the customer pays, unless there is one.
+    OfferPayment,
     /// Money received elsewhere.
     RecordPayment {
         amount: Money,
@@ -182,6 +184,7 @@ impl Command {
             Self::AssignNumber { .. } => "assign_number",
             Self::Send { .. } => "send",
             Self::Pay { .. } => "pay",
+            Self::OfferPayment => "offer_payment",
             Self::RecordPayment { .. } => "record_payment",
             Self::Void { .. } => "void",
             Self::MarkUncollectible { .. } => "mark_uncollectible",

@@ -62,6 +62,8 @@ pub enum Entry {
         effect: EffectId,
         stored: StoredDocument,
     },
+    /// The customer wants to pay, and there is no page for it yet.
+    PaymentLinkRequested,
     PaymentLinkCreated {
         effect: EffectId,
         link: PaymentLink,
@@ -141,6 +143,7 @@ impl Entry {
             Self::NoticeRequested { .. } => "notice_requested",
             Self::EffectClaimed { .. } => "effect_claimed",
             Self::DocumentStored { .. } => "document_stored",
+            Self::PaymentLinkRequested => "payment_link_requested",
             Self::PaymentLinkCreated { .. } => "payment_link_created",
             Self::PaymentLinkExpired { .. } => "payment_link_expired",
             Self::MailSent { .. } => "mail_sent",

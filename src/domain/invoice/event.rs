@@ -67,6 +67,7 @@ pub const fn kind_of(entry: &Entry) -> Option<&'static str> {
         | Entry::SendRequested { .. }
         | Entry::NoticeRequested { .. }
         | Entry::EffectClaimed { .. }
+        | Entry::PaymentLinkRequested
         | Entry::PaymentLinkCreated { .. }
         | Entry::PaymentLinkExpired { .. }
         | Entry::NoticeSent { .. }

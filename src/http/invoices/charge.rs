@@ -82,7 +82,9 @@ async fn pay(
     let mut problems = Problems::new();
     let method = required(input.payment_method, "payment_method", &mut problems);
     let Some(payment_method) = problems.finish(method)? else {
-        return Err(ApiError::internal("a payment method was refused without a problem"));
+        return Err(ApiError::internal(
+            "a payment method was refused without a problem",
+        ));
     };
     let order = Order {
         caller: &caller,
@@ -105,7 +107,10 @@ async fn pay(
         ChargeState::Unknown => from_history(&app, &asked.invoice, &charge).await?,
         state => state,
     };
-    let done = Executed { invoice, replayed: asked.replayed };
+    let done = Executed {
+        invoice,
+        replayed: asked.replayed,
+    };
     match outcome(state) {
         Ok(status) => executed(&app, status, &done),
         Err(error) if done.replayed => {
@@ -142,7 +147,11 @@ fn is_settled(state: &ChargeState) -> bool {
 
 fn outcome(state: ChargeState) -> Result<StatusCode, ApiError> {
     let provider_failed = |error: EffectError| {
-        let code = if error.code.is_empty() { "provider_failed".to_owned() } else { error.code };
+        let code = if error.code.is_empty() {
+            "provider_failed".to_owned()
+        } else {
+            error.code
+        };
         ApiError::new(StatusCode::FAILED_DEPENDENCY, code, error.detail)
     };
     match state {
@@ -172,13 +181,20 @@ async fn from_history(
         let part = app.stores.invoices.history(asked.id, after, PART).await?;
         for recorded in &part {
             match &recorded.entry {
-                Entry::PaymentReceived { effect: Some(effect), .. }
+                Entry::PaymentReceived {
+                    effect: Some(effect),
+                    ..
+                }
                 | Entry::ChargeSettled { effect, .. }
                     if effect == charge =>
                 {
                     return Ok(ChargeState::Succeeded);
                 }
-                Entry::ChargeFailed { effect, code, detail } if effect == charge => {
+                Entry::ChargeFailed {
+                    effect,
+                    code,
+                    detail,
+                } if effect == charge => {
                     let (code, detail) = (code.clone(), detail.clone());
                     return Ok(ChargeState::Declined { code, detail });
                 }
@@ -213,18 +229,28 @@ mod tests {
         };
         assert_eq!(status(ChargeState::Succeeded).0, 200);
         assert_eq!(status(ChargeState::InFlight).0, 202);
-        let declined =
-            ChargeState::Declined { code: "card_declined".to_owned(), detail: String::new() };
+        let declined = ChargeState::Declined {
+            code: "card_declined".to_owned(),
+            detail: String::new(),
+        };
         assert_eq!(status(declined), (402, "card_declined".to_owned()));
         let failed = ChargeState::FailedAttempt(error("provider_unavailable", false));
         assert_eq!(status(failed), (424, "provider_unavailable".to_owned()));
-        assert_eq!(status(ChargeState::FailedAttempt(error("no_reply", true))).0, 202);
+        assert_eq!(
+            status(ChargeState::FailedAttempt(error("no_reply", true))).0,
+            202
+        );
     }
 
     #[test]
     fn a_lost_reply_is_waited_for_and_a_refusal_is_not() {
-        assert!(!is_settled(&ChargeState::FailedAttempt(error("no_reply", true))));
-        assert!(is_settled(&ChargeState::FailedAttempt(error("provider_unavailable", false))));
+        assert!(!is_settled(&ChargeState::FailedAttempt(error(
+            "no_reply", true
+        ))));
+        assert!(is_settled(&ChargeState::FailedAttempt(error(
+            "provider_unavailable",
+            false
+        ))));
         assert!(!is_settled(&ChargeState::InFlight));
     }
 }

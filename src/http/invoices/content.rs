@@ -7,9 +7,7 @@ use utoipa::ToSchema;
 
 use crate::domain::invoice::{Allowance, AllowanceValue, Content, Line, validate};
 use crate::domain::money::Currency;
-use crate::domain::party::{
-    Customer, Locale, Metadata, Organization, PageSize, Party, Rounding,
-};
+use crate::domain::party::{Customer, Locale, Metadata, Organization, PageSize, Party, Rounding};
 use crate::domain::problem::{Problem, Problems};
 use crate::domain::tax::{Tax, TaxCategory};
 use crate::http::input::{DecimalInput, Field, Object, Patch, optional, required};
@@ -32,7 +30,9 @@ pub struct AllowanceInput {
 impl AllowanceInput {
     fn read(self, problems: &mut Problems) -> Allowance {
         let value = match (self.percent, self.amount) {
-            (Some(percent), None) => percent.take("percent", problems).map(AllowanceValue::Percent),
+            (Some(percent), None) => percent
+                .take("percent", problems)
+                .map(AllowanceValue::Percent),
             (None, Some(amount)) => amount.take("amount", problems).map(AllowanceValue::Amount),
             _ => {
                 problems.add("", "exactly_one", "give either percent or amount");
@@ -129,7 +129,7 @@ impl LineInput {
 /// What an invoice says. On create, what is not given comes from the customer and the organization;
 /// on change, what is given replaces and null clears.
 #[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 #[schema(as = InvoiceContent, example = json!({
     "bill_to": {"name": "Ada GmbH", "email": "ap@ada.example", "tax_id": "DE123456789",
         "address": {"line1": "Ring 1", "city": "Berlin", "postal_code": "10115", "country": "DE"}},
@@ -142,45 +142,62 @@ impl LineInput {
 pub struct ContentInput {
     /// The id of a customer, whose data are copied unless `bill_to` is given.
     #[schema(value_type = Option<String>, example = "cus_0192f0c1a2b37c1e8d5f6a7b8c9d0e1f")]
+    #[serde(default)]
     pub(super) customer: Patch<Field<crate::domain::ids::CustomerId>>,
     #[schema(value_type = Option<PartyInput>)]
+    #[serde(default)]
     bill_to: Patch<Object<PartyInput>>,
     #[schema(value_type = Option<PartyInput>)]
+    #[serde(default)]
     ship_to: Patch<Object<PartyInput>>,
     /// ISO 4217.
     #[schema(value_type = Option<String>, example = "EUR")]
+    #[serde(default)]
     currency: Patch<Field<Currency>>,
     #[schema(value_type = Option<bool>)]
+    #[serde(default)]
     prices_include_tax: Patch<Field<bool>>,
     /// `per_rate` or `per_line`.
     #[schema(value_type = Option<String>)]
+    #[serde(default)]
     rounding: Patch<Field<Rounding>>,
     /// en, de, fr, es, it, nl, pl, pt or vi.
     #[schema(value_type = Option<String>)]
+    #[serde(default)]
     locale: Patch<Field<Locale>>,
     /// `a4` or `letter`.
     #[schema(value_type = Option<String>)]
+    #[serde(default)]
     page_size: Patch<Field<PageSize>>,
     #[schema(value_type = Option<String>)]
+    #[serde(default)]
     purchase_order: Patch<Field<String>>,
     #[schema(value_type = Option<String>)]
+    #[serde(default)]
     reference: Patch<Field<String>>,
     #[schema(value_type = Option<String>)]
+    #[serde(default)]
     memo: Patch<Field<String>>,
     #[schema(value_type = Option<String>)]
+    #[serde(default)]
     payment_terms: Patch<Field<String>>,
     /// Days from issue to due date, at most 3650.
     #[schema(value_type = Option<u16>)]
+    #[serde(default)]
     due_in_days: Patch<Field<u16>>,
     /// 1 to 1,000.
     #[schema(value_type = Vec<LineInput>)]
+    #[serde(default)]
     lines: Patch<Vec<Object<LineInput>>>,
     #[schema(value_type = Vec<AllowanceInput>)]
+    #[serde(default)]
     discounts: Patch<Vec<Object<AllowanceInput>>>,
     #[schema(value_type = Vec<AllowanceInput>)]
+    #[serde(default)]
     charges: Patch<Vec<Object<AllowanceInput>>>,
     /// At most 50 keys.
     #[schema(value_type = std::collections::BTreeMap<String, String>)]
+    #[serde(default)]
     metadata: Patch<Field<Metadata>>,
 }
 
@@ -189,12 +206,16 @@ pub fn defaults(organization: &Organization, customer: Option<&Customer>) -> Con
     Content {
         issuer: organization.issuer.clone(),
         customer: customer.map(|customer| customer.id),
-        bill_to: customer.map(|customer| customer.party.clone()).unwrap_or_default(),
+        bill_to: customer
+            .map(|customer| customer.party.clone())
+            .unwrap_or_default(),
         ship_to: None,
         currency: organization.currency,
         prices_include_tax: false,
         rounding: organization.rounding,
-        locale: customer.and_then(|customer| customer.locale).unwrap_or(organization.locale),
+        locale: customer
+            .and_then(|customer| customer.locale)
+            .unwrap_or(organization.locale),
         page_size: organization.page_size,
         purchase_order: None,
         reference: None,
@@ -249,26 +270,54 @@ impl ContentInput {
             }
         }
         let settings = organization;
-        self.currency.apply_or(&mut content.currency, settings.currency, "currency", problems);
+        self.currency.apply_or(
+            &mut content.currency,
+            settings.currency,
+            "currency",
+            problems,
+        );
         self.prices_include_tax.apply_or(
             &mut content.prices_include_tax,
             false,
             "prices_include_tax",
             problems,
         );
-        self.rounding.apply_or(&mut content.rounding, settings.rounding, "rounding", problems);
-        self.locale.apply_or(&mut content.locale, settings.locale, "locale", problems);
-        self.page_size.apply_or(&mut content.page_size, settings.page_size, "page_size", problems);
-        self.purchase_order.apply(&mut content.purchase_order, "purchase_order", problems);
-        self.reference.apply(&mut content.reference, "reference", problems);
+        self.rounding.apply_or(
+            &mut content.rounding,
+            settings.rounding,
+            "rounding",
+            problems,
+        );
+        self.locale
+            .apply_or(&mut content.locale, settings.locale, "locale", problems);
+        self.page_size.apply_or(
+            &mut content.page_size,
+            settings.page_size,
+            "page_size",
+            problems,
+        );
+        self.purchase_order
+            .apply(&mut content.purchase_order, "purchase_order", problems);
+        self.reference
+            .apply(&mut content.reference, "reference", problems);
         self.memo.apply(&mut content.memo, "memo", problems);
-        self.payment_terms.apply(&mut content.payment_terms, "payment_terms", problems);
+        self.payment_terms
+            .apply(&mut content.payment_terms, "payment_terms", problems);
         let due_in_days = settings.due_in_days;
-        self.due_in_days.apply_or(&mut content.due_in_days, due_in_days, "due_in_days", problems);
+        self.due_in_days.apply_or(
+            &mut content.due_in_days,
+            due_in_days,
+            "due_in_days",
+            problems,
+        );
         let tax = &settings.default_tax;
-        replace(self.lines, &mut content.lines, "lines", problems, |line: LineInput, found| {
-            line.read(tax, found)
-        });
+        replace(
+            self.lines,
+            &mut content.lines,
+            "lines",
+            problems,
+            |line: LineInput, found| line.read(tax, found),
+        );
         replace(
             self.discounts,
             &mut content.discounts,
@@ -276,11 +325,22 @@ impl ContentInput {
             problems,
             AllowanceInput::read,
         );
-        replace(self.charges, &mut content.charges, "charges", problems, AllowanceInput::read);
-        self.metadata.apply_or(&mut content.metadata, Metadata::new(), "metadata", problems);
+        replace(
+            self.charges,
+            &mut content.charges,
+            "charges",
+            problems,
+            AllowanceInput::read,
+        );
+        self.metadata
+            .apply_or(&mut content.metadata, Metadata::new(), "metadata", problems);
         let of_rules = validate::content(&content).err().unwrap_or_default();
         let all = join(found.into_vec(), of_rules);
-        if all.is_empty() { Ok(content) } else { Err(all) }
+        if all.is_empty() {
+            Ok(content)
+        } else {
+            Err(all)
+        }
     }
 }
 
@@ -313,7 +373,10 @@ pub fn join(mut of_form: Vec<Problem>, of_rules: Vec<Problem>) -> Vec<Problem> {
     if of_form.is_empty() {
         return of_rules;
     }
-    let unread: Vec<String> = of_form.iter().map(|problem| problem.param.clone()).collect();
+    let unread: Vec<String> = of_form
+        .iter()
+        .map(|problem| problem.param.clone())
+        .collect();
     let stands = |problem: &Problem| {
         let param = problem.param.as_str();
         // What concerns the whole (totals) can't be judged before every part was read.

@@ -63,14 +63,21 @@ fn read_format(text: &str) -> Result<DocumentFormat, Malformed> {
         "xlsx" => Ok(DocumentFormat::Xlsx),
         "csv" => Ok(DocumentFormat::Csv),
         "json" => Ok(DocumentFormat::Json),
-        _ => Err(Malformed::new("unknown_value", "expected pdf, xlsx, csv or json")),
+        _ => Err(Malformed::new(
+            "unknown_value",
+            "expected pdf, xlsx, csv or json",
+        )),
     }
 }
 
 /// The stored document, when it is the one asked for and says what the invoice says.
 fn stored(invoice: &Invoice, format: DocumentFormat) -> Option<&StoredDocument> {
     let ready = invoice.issued().is_some() && invoice.document.status == DocumentStatus::Ready;
-    invoice.document.stored.as_ref().filter(|stored| ready && stored.format == format)
+    invoice
+        .document
+        .stored
+        .as_ref()
+        .filter(|stored| ready && stored.format == format)
 }
 
 /// The document with its headers, or 304.
@@ -94,10 +101,13 @@ pub(in crate::http) async fn answer(
         Some(stored) => app.documents.stored(stored).await?,
         None => app.documents.render(Arc::clone(&invoice), format).await?,
     };
-    Ok(file(bytes, &invoice, format, tag))
+    let mut response = file(bytes, &invoice, format);
+    response.headers_mut().insert(header::ETAG, tag);
+    Ok(response)
 }
 
-fn file(bytes: Bytes, invoice: &Invoice, format: DocumentFormat, tag: HeaderValue) -> Response {
+/// A document as a download.
+pub(in crate::http) fn file(bytes: Bytes, invoice: &Invoice, format: DocumentFormat) -> Response {
     let mut response = Response::new(Body::from(bytes));
     let headers = response.headers_mut();
     headers.insert(
@@ -108,8 +118,10 @@ fn file(bytes: Bytes, invoice: &Invoice, format: DocumentFormat, tag: HeaderValu
         header::CONTENT_DISPOSITION,
         content_disposition(&render::file_name(invoice, format)),
     );
-    headers.insert(header::ETAG, tag);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("private, no-cache"),
+    );
     response
 }
 
@@ -126,7 +138,13 @@ const fn extension(format: DocumentFormat) -> &'static str {
 pub(in crate::http) fn content_disposition(name: &str) -> HeaderValue {
     let plain: String = name
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' })
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') {
+                c
+            } else {
+                '_'
+            }
+        })
         .collect();
     let mut exact = String::new();
     for byte in name.bytes() {

@@ -28,7 +28,9 @@ use crate::http::input::parse_timestamp;
 use crate::http::openapi::{ReadErrors, WriteErrors};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(create)).routes(routes!(read, change, delete))
+    OpenApiRouter::new()
+        .routes(routes!(create))
+        .routes(routes!(read, change, delete))
 }
 
 /// The bytes of the page's secret: 128 bits can't be guessed.
@@ -96,7 +98,11 @@ async fn repeated_otherwise(
             .iter()
             .any(|kept| kept.key == key.key && kept.fingerprint != key.fingerprint)
     });
-    if reused { ApiError::idempotency_key_reused() } else { error }
+    if reused {
+        ApiError::idempotency_key_reused()
+    } else {
+        error
+    }
 }
 
 async fn content_of(
@@ -121,7 +127,11 @@ async fn customer_of(
         return Ok(Some(customer));
     }
     let mut problems = Problems::new();
-    problems.add("customer", "unknown_customer", "there is no customer with this id");
+    problems.add(
+        "customer",
+        "unknown_customer",
+        "there is no customer with this id",
+    );
     Err(problems.into_vec().into())
 }
 
@@ -217,7 +227,9 @@ async fn merge(
     let customer = customer_of(app, caller.organization, input.customer()).await?;
     let content = input.apply(invoice.content.clone(), &settings, customer.as_ref())?;
     let request = crate::domain::invoice::command::Request {
-        command: Command::Edit { content: Box::new(content) },
+        command: Command::Edit {
+            content: Box::new(content),
+        },
         by: caller.initiator.clone(),
         key: None,
         expected_version: Some(invoice.version),

@@ -10,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::domain::ids::InvoiceId;
+use crate::domain::invoice::Payment;
 use crate::domain::invoice::command::{Initiator, SendOrder};
 use crate::domain::invoice::effect::EffectError;
 use crate::domain::invoice::entry::{Entry, Recorded};
@@ -30,7 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 /// One change.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = HistoryEntry)]
-pub struct HistoryBody<'a> {
+pub(super) struct HistoryBody<'a> {
     /// The invoice's version after it.
     version: u64,
     #[schema(value_type = String)]
@@ -38,7 +39,7 @@ pub struct HistoryBody<'a> {
     actor: ActorBody,
     /// What happened, such as `finalized`.
     #[schema(example = "finalized")]
-    what: String,
+    what: &'static str,
     /// What there is to say about it; depends on `what`.
     #[schema(value_type = Object)]
     details: Value,
@@ -49,7 +50,7 @@ pub struct HistoryBody<'a> {
 /// Who made a change.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Actor)]
-pub struct ActorBody {
+pub(super) struct ActorBody {
     /// user, `api_key`, provider, customer, clock or system.
     #[schema(value_type = String, example = "user")]
     kind: &'static str,
@@ -79,10 +80,16 @@ async fn history(
     caller.require(Permission::InvoiceGetById)?;
     let limit = take_limit(&mut params);
     let before = params.take("starting_after", |text| {
-        text.parse::<u64>().map_err(|_| Malformed::new("invalid_type", "expected a version"))
+        text.parse::<u64>()
+            .map_err(|_| Malformed::new("invalid_type", "expected a version"))
     });
     params.finish()?;
-    let current = app.invoices.get(caller.organization, id).await?.invoice.version;
+    let current = app
+        .invoices
+        .get(caller.organization, id)
+        .await?
+        .invoice
+        .version;
     // Versions are dense, so a part of the list is a range of them.
     let end = before.unwrap_or(u64::MAX).min(current.saturating_add(1));
     let after = end.saturating_sub(1).saturating_sub(u64::from(limit));
@@ -93,18 +100,27 @@ async fn history(
     };
     let data: Vec<_> = recorded.iter().rev().map(show).collect();
     let has_more = after > 0 && !data.is_empty();
-    let next = data.last().filter(|_| has_more).map(|last| last.version.to_string());
-    answer::json(StatusCode::OK, &List { data, has_more, next })
+    let next = data
+        .last()
+        .filter(|_| has_more)
+        .map(|last| last.version.to_string());
+    answer::json(
+        StatusCode::OK,
+        &List {
+            data,
+            has_more,
+            next,
+        },
+    )
 }
 
 fn show(recorded: &Recorded) -> HistoryBody<'_> {
-    let (what, details) = describe(&recorded.entry);
     HistoryBody {
         version: recorded.version,
         at: At(recorded.at),
         actor: actor(&recorded.by),
-        what: what.to_owned(),
-        details: without_nulls(details),
+        what: recorded.entry.name(),
+        details: without_nulls(details(&recorded.entry)),
         request_id: &recorded.request_id,
     }
 }
@@ -123,9 +139,12 @@ fn actor(by: &Initiator) -> ActorBody {
 
 fn without_nulls(details: Value) -> Value {
     match details {
-        Value::Object(fields) => {
-            Value::Object(fields.into_iter().filter(|(_, value)| !value.is_null()).collect())
-        }
+        Value::Object(fields) => Value::Object(
+            fields
+                .into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .collect(),
+        ),
         _ => Value::Object(Map::new()),
     }
 }
@@ -138,79 +157,78 @@ fn error(error: &EffectError) -> Value {
     json!({"code": error.code, "detail": error.detail})
 }
 
-/// What an entry says, without secrets and with money as the API writes it.
-fn describe(entry: &Entry) -> (&'static str, Value) {
+/// What there is to say of an entry, without secrets and with money as the API writes it.
+fn details(entry: &Entry) -> Value {
     match entry {
-        Entry::Created { .. } => ("created", Value::Null),
-        Entry::Edited { .. } => ("edited", Value::Null),
-        Entry::Deleted => ("deleted", Value::Null),
-        Entry::FinalizeRequested { .. } => ("finalize_requested", Value::Null),
+        Entry::Created { .. }
+        | Entry::Edited { .. }
+        | Entry::Deleted
+        | Entry::FinalizeRequested { .. }
+        | Entry::PaymentLinkRequested
+        | Entry::PaymentLinkExpired { .. }
+        | Entry::Paid
+        | Entry::BecameOverdue
+        | Entry::Viewed
+        | Entry::PageSecretRotated { .. } => Value::Null,
         Entry::Finalized { allocated, due_on } => {
             let (number, issued_on) = (&allocated.number, allocated.issued_on);
-            ("finalized", json!({"number": number, "issued_on": issued_on, "due_on": due_on}))
+            json!({"number": number, "issued_on": issued_on, "due_on": due_on})
         }
-        Entry::SendScheduled { at, order: given, .. } => {
-            ("send_scheduled", json!({"at": At(*at), "order": order(given)}))
+        Entry::SendScheduled {
+            at, order: given, ..
+        } => json!({"at": At(*at), "order": order(given)}),
+        Entry::SendCancelled { problems } => json!({"problems": problems}),
+        Entry::SendRequested { order: given } => order(given),
+        Entry::NoticeRequested { to } => json!({"to": to}),
+        Entry::EffectClaimed { effect } => json!({"effect": effect.to_string()}),
+        Entry::DocumentStored { stored, .. } => {
+            json!({"format": stored.format, "sha256": stored.sha256, "bytes": stored.bytes})
         }
-        Entry::SendCancelled { problems } => ("send_cancelled", json!({"problems": problems})),
-        Entry::SendRequested { order: given } => ("send_requested", order(given)),
-        Entry::NoticeRequested { to } => ("notice_requested", json!({"to": to})),
-        Entry::EffectClaimed { effect } => ("effect_claimed", json!({"effect": effect.to_string()})),
-        Entry::DocumentStored { stored, .. } => (
-            "document_stored",
-            json!({"format": stored.format, "sha256": stored.sha256, "bytes": stored.bytes}),
-        ),
-        Entry::PaymentLinkCreated { link, .. } => (
-            "payment_link_created",
-            json!({"provider": link.provider, "url": link.url, "amount": link.amount.to_string()}),
-        ),
-        Entry::PaymentLinkExpired { .. } => ("payment_link_expired", Value::Null),
-        Entry::MailSent { message_id, .. } => ("mail_sent", json!({"message_id": message_id})),
-        Entry::NoticeSent { message_id, .. } => ("notice_sent", json!({"message_id": message_id})),
-        Entry::ChargeRequested { amount, .. } => {
-            ("charge_requested", json!({"amount": amount.to_string()}))
+        Entry::PaymentLinkCreated { link, .. } => {
+            json!({"provider": link.provider, "url": link.url, "amount": link.amount.to_string()})
         }
-        Entry::ChargeFailed { code, detail, .. } => {
-            ("charge_failed", json!({"code": code, "detail": detail}))
+        Entry::MailSent { message_id, .. } | Entry::NoticeSent { message_id, .. } => {
+            json!({"message_id": message_id})
         }
-        Entry::ChargeSettled { payment, .. } => (
-            "charge_settled",
-            json!({"provider": payment.provider, "provider_payment": payment.id}),
-        ),
-        Entry::PaymentReceived { payment, .. } => {
-            let provider = payment.provider.as_ref();
-            let details = json!({
-                "amount": payment.amount.to_string(),
-                "method": payment.method,
-                "received_on": payment.received_on,
-                "reference": payment.reference,
-                "provider": provider.map(|provider| &provider.provider),
-                "provider_payment": provider.map(|provider| &provider.id),
-            });
-            ("payment_received", details)
+        Entry::ChargeRequested { amount, .. } => json!({"amount": amount.to_string()}),
+        Entry::ChargeFailed { code, detail, .. } => json!({"code": code, "detail": detail}),
+        Entry::ChargeSettled { payment, .. } => {
+            json!({"provider": payment.provider, "provider_payment": payment.id})
         }
-        Entry::Paid => ("paid", Value::Null),
-        Entry::BecameOverdue => ("became_overdue", Value::Null),
-        Entry::Voided { reason } => ("voided", json!({"reason": reason})),
-        Entry::MarkedUncollectible { reason } => {
-            ("marked_uncollectible", json!({"reason": reason}))
+        Entry::PaymentReceived { payment, .. } => received(payment),
+        Entry::Voided { reason } | Entry::MarkedUncollectible { reason } => {
+            json!({"reason": reason})
         }
-        Entry::Viewed => ("viewed", Value::Null),
-        Entry::PageSecretRotated { .. } => ("link_rotated", Value::Null),
-        Entry::EffectFailed { effect, error: why, retry_at } => {
-            let details = json!({
-                "effect": effect.to_string(), "error": error(why), "retry_at": At(*retry_at)
-            });
-            ("effect_failed", details)
+        Entry::EffectFailed {
+            effect,
+            error: why,
+            retry_at,
+        } => {
+            json!({"effect": effect.to_string(), "error": error(why), "retry_at": At(*retry_at)})
+        }
+        Entry::EffectPostponed { effect, until } => {
+            json!({"effect": effect.to_string(), "until": At(*until)})
         }
         Entry::EffectParked { effect, error: why } => {
-            ("effect_parked", json!({"effect": effect.to_string(), "error": error(why)}))
+            json!({"effect": effect.to_string(), "error": error(why)})
         }
         Entry::EffectsRetried { effects } => {
             let effects: Vec<_> = effects.iter().map(ToString::to_string).collect();
-            ("effects_retried", json!({"effects": effects}))
+            json!({"effects": effects})
         }
     }
+}
+
+fn received(payment: &Payment) -> Value {
+    let provider = payment.provider.as_ref();
+    json!({
+        "amount": payment.amount.to_string(),
+        "method": payment.method,
+        "received_on": payment.received_on,
+        "reference": payment.reference,
+        "provider": provider.map(|provider| &provider.provider),
+        "provider_payment": provider.map(|provider| &provider.id),
+    })
 }
 
 #[cfg(test)]
@@ -219,7 +237,9 @@ mod tests {
 
     #[test]
     fn the_secret_of_the_customers_page_is_not_in_the_history() {
-        let entry = Entry::PageSecretRotated { page_secret: "s3cret".to_owned() };
+        let entry = Entry::PageSecretRotated {
+            page_secret: "s3cret".to_owned(),
+        };
         let recorded = Recorded {
             version: 4,
             at: jiff::Timestamp::UNIX_EPOCH,
@@ -230,6 +250,9 @@ mod tests {
         };
         let shown = serde_json::to_string(&show(&recorded)).unwrap();
         assert!(!shown.contains("s3cret"), "{shown}");
-        assert!(shown.contains(r#""actor":{"kind":"provider","id":"sandbox"}"#), "{shown}");
+        assert!(
+            shown.contains(r#""actor":{"kind":"provider","id":"sandbox"}"#),
+            "{shown}"
+        );
     }
 }

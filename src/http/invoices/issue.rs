@@ -108,7 +108,10 @@ async fn finalize(
                 "the number is still being allocated; the invoice goes on by itself",
             ));
         }
-        done = Executed { invoice: Arc::clone(&published.invoice), ..done };
+        done = Executed {
+            invoice: Arc::clone(&published.invoice),
+            ..done
+        };
     }
     executed(&app, StatusCode::OK, &done)
 }
@@ -191,7 +194,10 @@ async fn send(
     let order = Order {
         caller: &caller,
         id,
-        command: Command::Send { issuer: Box::new(settings.issuer.clone()), request },
+        command: Command::Send {
+            issuer: Box::new(settings.issuer.clone()),
+            request,
+        },
         key: key.for_command(&payload),
         if_match: &if_match,
         request_id: &request_id,

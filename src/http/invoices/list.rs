@@ -52,11 +52,23 @@ async fn list(
     let filter = take_filter(&mut params);
     let page = take_page(&mut params);
     params.finish()?;
-    let found = app.stores.invoices.list(caller.organization, &filter, &page).await?;
+    let found = app
+        .stores
+        .invoices
+        .list(caller.organization, &filter, &page)
+        .await?;
     let shown = List {
-        data: found.data.iter().map(|invoice| representation(invoice, links(&app))).collect(),
+        data: found
+            .data
+            .iter()
+            .map(|invoice| representation(invoice, links(&app)))
+            .collect(),
         has_more: found.has_more,
-        next: found.data.last().filter(|_| found.has_more).map(|last| last.id.to_string()),
+        next: found
+            .data
+            .last()
+            .filter(|_| found.has_more)
+            .map(|last| last.id.to_string()),
     };
     json(StatusCode::OK, &shown)
 }
@@ -86,14 +98,17 @@ fn take_filter(params: &mut Params) -> InvoiceFilter {
 }
 
 fn read_status(text: &str) -> Result<Status, Malformed> {
-    Status::parse(text).filter(|status| *status != Status::Deleted).ok_or_else(|| {
-        let expected = "expected draft, finalizing, open, paid, void or uncollectible";
-        Malformed::new("unknown_value", expected)
-    })
+    Status::parse(text)
+        .filter(|status| *status != Status::Deleted)
+        .ok_or_else(|| {
+            let expected = "expected draft, finalizing, open, paid, void or uncollectible";
+            Malformed::new("unknown_value", expected)
+        })
 }
 
 fn read_currency(text: &str) -> Result<Currency, Malformed> {
-    text.parse().map_err(|error: crate::domain::money::UnknownCurrency| {
-        Malformed::new("unknown_currency", error.to_string())
-    })
+    text.parse()
+        .map_err(|error: crate::domain::money::UnknownCurrency| {
+            Malformed::new("unknown_currency", error.to_string())
+        })
 }

@@ -16,7 +16,7 @@ use crate::domain::invoice::command::{Command, IdempotencyKey, Request};
 
 mod charge;
 pub mod content;
-mod document;
+pub(super) mod document;
 mod drafts;
 mod history;
 mod issue;
@@ -25,6 +25,8 @@ mod money;
 pub mod representation;
 mod stream;
 
+pub(super) use drafts::PAGE_SECRET_BYTES;
+pub(super) use issue::wait_until;
 use representation::Links;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -52,16 +54,14 @@ struct Order<'a> {
 /// Hands a command to its invoice.
 async fn execute(app: &App, order: Order<'_>) -> Result<Executed, ApiError> {
     let organization = order.caller.organization;
-    let expected_version = match order.if_match {
-        IfMatch::Any => None,
-        several => match several.single() {
-            Some(version) => Some(version),
-            None => {
-                let current = app.invoices.get(organization, order.id).await?.invoice.version;
-                several.check(current)?;
-                Some(current)
-            }
-        },
+    let expected_version = match (order.if_match, order.if_match.single()) {
+        (IfMatch::Any, _) => None,
+        (IfMatch::Versions(_), Some(version)) => Some(version),
+        (several @ IfMatch::Versions(_), None) => {
+            let published = app.invoices.get(organization, order.id).await?;
+            several.check(published.invoice.version)?;
+            Some(published.invoice.version)
+        }
     };
     let request = Request {
         command: order.command,
@@ -70,11 +70,16 @@ async fn execute(app: &App, order: Order<'_>) -> Result<Executed, ApiError> {
         expected_version,
         request_id: order.request_id.as_str().to_owned(),
     };
-    Ok(app.invoices.execute(organization, order.id, request).await?)
+    Ok(app
+        .invoices
+        .execute(organization, order.id, request)
+        .await?)
 }
 
 fn links(app: &App) -> Links<'_> {
-    Links { public_url: &app.public_url }
+    Links {
+        public_url: &app.public_url,
+    }
 }
 
 /// The invoice after a command.

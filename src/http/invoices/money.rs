@@ -81,17 +81,29 @@ async fn record_payment(
         return Err(problems.into_vec().into());
     };
     // The currency is the invoice's, and never changes once money can come in.
-    let currency = app.invoices.get(caller.organization, id).await?.invoice.currency();
+    let currency = app
+        .invoices
+        .get(caller.organization, id)
+        .await?
+        .invoice
+        .currency();
     let amount = Money::from_decimal(amount, currency).map_err(|error| {
         problems.add("amount", "invalid_amount", error.to_string());
     });
     let Ok(amount) = problems.finish(amount)? else {
-        return Err(ApiError::internal("an amount was refused without a problem"));
+        return Err(ApiError::internal(
+            "an amount was refused without a problem",
+        ));
     };
     let order = Order {
         caller: &caller,
         id,
-        command: Command::RecordPayment { amount, method, received_on, reference },
+        command: Command::RecordPayment {
+            amount,
+            method,
+            received_on,
+            reference,
+        },
         key: key.for_command(&payload),
         if_match: &if_match,
         request_id: &request_id,
@@ -140,7 +152,9 @@ async fn void(
     let order = Order {
         caller: &caller,
         id,
-        command: Command::Void { reason: read_reason(&payload)? },
+        command: Command::Void {
+            reason: read_reason(&payload)?,
+        },
         key: key.for_command(&payload),
         if_match: &if_match,
         request_id: &request_id,
@@ -176,7 +190,9 @@ async fn mark_uncollectible(
     let order = Order {
         caller: &caller,
         id,
-        command: Command::MarkUncollectible { reason: read_reason(&payload)? },
+        command: Command::MarkUncollectible {
+            reason: read_reason(&payload)?,
+        },
         key: key.for_command(&payload),
         if_match: &if_match,
         request_id: &request_id,

@@ -403,7 +403,10 @@ fn show_line<'a>(
         quantity: Number(line.quantity),
         unit: line.unit.as_deref(),
         unit_price: Amount(line.unit_price, currency),
-        discount: line.discount.as_ref().map(|discount| show_allowance(discount, currency)),
+        discount: line
+            .discount
+            .as_ref()
+            .map(|discount| show_allowance(discount, currency)),
         tax: show_tax(&line.tax),
         amount: totals.map(|totals| Text(totals.amount)),
         net: totals.map(|totals| Text(totals.net)),
@@ -419,7 +422,10 @@ fn show_tax(tax: &Tax) -> TaxBody<'_> {
 }
 
 fn show_allowances(allowances: &[Allowance], currency: Currency) -> Vec<AllowanceBody<'_>> {
-    allowances.iter().map(|allowance| show_allowance(allowance, currency)).collect()
+    allowances
+        .iter()
+        .map(|allowance| show_allowance(allowance, currency))
+        .collect()
 }
 
 fn show_allowance(allowance: &Allowance, currency: Currency) -> AllowanceBody<'_> {
@@ -427,7 +433,11 @@ fn show_allowance(allowance: &Allowance, currency: Currency) -> AllowanceBody<'_
         AllowanceValue::Percent(percent) => (Some(Number(percent)), None),
         AllowanceValue::Amount(amount) => (None, Some(Amount(amount, currency))),
     };
-    AllowanceBody { percent, amount, reason: allowance.reason.as_deref() }
+    AllowanceBody {
+        percent,
+        amount,
+        reason: allowance.reason.as_deref(),
+    }
 }
 
 fn show_totals(invoice: &Invoice) -> TotalsBody<'_> {
@@ -460,7 +470,9 @@ fn show_payment(invoice: &Invoice) -> PaymentBody<'_> {
     let link = payment.link.as_ref();
     PaymentBody {
         status: invoice.payment_status(),
-        url: link.filter(|link| link.active).map(|link| link.url.as_str()),
+        url: link
+            .filter(|link| link.active)
+            .map(|link| link.url.as_str()),
         provider: link.map(|link| link.provider.as_str()),
         received: payment.received.iter().map(show_received).collect(),
         last_failure: payment.last_failure.as_ref().map(show_failure),
@@ -481,13 +493,24 @@ fn show_received(payment: &Payment) -> PaymentReceivedBody<'_> {
 }
 
 fn show_failure(failure: &FailedCharge) -> FailureBody<'_> {
-    FailureBody { code: &failure.code, detail: &failure.detail, at: At(failure.at) }
+    FailureBody {
+        code: &failure.code,
+        detail: &failure.detail,
+        at: At(failure.at),
+    }
 }
 
 fn show_document(invoice: &Invoice) -> DocumentBody<'_> {
     let of = |format: DocumentFormat| {
-        let stored = invoice.document.stored.as_ref().filter(|stored| stored.format == format)?;
-        Some(StoredBody { sha256: &stored.sha256, bytes: stored.bytes })
+        let stored = invoice
+            .document
+            .stored
+            .as_ref()
+            .filter(|stored| stored.format == format)?;
+        Some(StoredBody {
+            sha256: &stored.sha256,
+            bytes: stored.bytes,
+        })
     };
     DocumentBody {
         status: invoice.document.status,
@@ -501,7 +524,9 @@ fn show_document(invoice: &Invoice) -> DocumentBody<'_> {
 fn show_delivery(invoice: &Invoice) -> DeliveryBody<'_> {
     let delivery = &invoice.delivery;
     let scheduled = delivery.scheduled.as_ref();
-    let order = scheduled.map(|scheduled| &scheduled.order).or(delivery.order.as_ref());
+    let order = scheduled
+        .map(|scheduled| &scheduled.order)
+        .or(delivery.order.as_ref());
     DeliveryBody {
         status: delivery.status,
         to: order.map_or(&[], |order| &order.to),
@@ -524,5 +549,8 @@ fn show_pending(effect: &PendingEffect) -> PendingBody<'_> {
 }
 
 fn show_effect_error(error: &EffectError) -> EffectErrorBody<'_> {
-    EffectErrorBody { code: &error.code, detail: &error.detail }
+    EffectErrorBody {
+        code: &error.code,
+        detail: &error.detail,
+    }
 }

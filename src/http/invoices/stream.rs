@@ -32,7 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// A stream ends after this and is resumed by its reader, so that none outlives its credentials by
 /// long.
-const LONGEST: Duration = Duration::from_secs(3_600);
+const LONGEST: Duration = Duration::from_hours(1);
 /// How often a quiet stream looks whether the node is draining.
 const DRAIN_CHECK: Duration = Duration::from_secs(1);
 /// Events read from the store at once.
@@ -66,8 +66,11 @@ async fn events(
     let versions = app.invoices.watch(id);
     app.invoices.get(caller.organization, id).await?;
     let place = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| {
-        ApiError::unavailable("busy", "too many event streams are open; try again in a moment")
-            .retry_after(5)
+        ApiError::unavailable(
+            "busy",
+            "too many event streams are open; try again in a moment",
+        )
+        .retry_after(5)
     })?;
     let reader = Reader {
         app,
@@ -87,11 +90,20 @@ async fn events(
 }
 
 fn last_event_id(headers: &HeaderMap) -> Result<u64, ApiError> {
-    let Some(value) = headers.get("last-event-id") else { return Ok(0) };
-    value.to_str().ok().and_then(|text| text.trim().parse().ok()).ok_or_else(|| {
-        ApiError::malformed("invalid_header", "Last-Event-ID is the id of an event: a version")
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(0);
+    };
+    value
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .ok_or_else(|| {
+            ApiError::malformed(
+                "invalid_header",
+                "Last-Event-ID is the id of an event: a version",
+            )
             .param("Last-Event-ID")
-    })
+        })
 }
 
 struct Reader {
@@ -144,5 +156,10 @@ impl Reader {
 
 fn write(event: &PublicEvent) -> Option<Event> {
     let data = serde_json::to_string(&CloudEvent::of(event)).ok()?;
-    Some(Event::default().id(event.version.to_string()).event(&event.kind).data(data))
+    Some(
+        Event::default()
+            .id(event.version.to_string())
+            .event(&event.kind)
+            .data(data),
+    )
 }

@@ -77,7 +77,12 @@ pub enum ProviderEventKind {
         amount: Money,
         method: String,
     },
-    PaymentFailed { invoice: InvoiceId, effect: Option<EffectId>, code: String, detail: String },
+    PaymentFailed {
+        invoice: InvoiceId,
+        effect: Option<EffectId>,
+        code: String,
+        detail: String,
+    },
     /// A type that means nothing to an invoice.
     Ignored,
 }

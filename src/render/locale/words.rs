@@ -52,6 +52,8 @@ pub struct Words {
     pub note_sandbox: &'static str,
     // The lines
     pub description: &'static str,
+    /// The caller's article number.
+    pub product: &'static str,
     pub quantity: &'static str,
     pub unit: &'static str,
     pub unit_price: &'static str,
@@ -90,6 +92,7 @@ pub struct Words {
     pub cash: &'static str,
     pub terms: &'static str,
     pub memo: &'static str,
+    pub details: &'static str,
     /// `{page}`, `{pages}`.
     pub page_of: &'static str,
     // Mail

@@ -2,7 +2,8 @@
 
 use printpdf::{
     Actions, BorderArray, Color, FontId, LinePoint, LinkAnnotation, Op, PaintMode, PdfFontHandle,
-    Point, Polygon, PolygonRing, Pt, Rect, Rgb, TextItem, TextMatrix, WindingOrder,
+    Point, Polygon, PolygonRing, Pt, Rect, Rgb, TextItem, TextMatrix, WindingOrder, XObjectId,
+    XObjectTransform,
 };
 
 use super::fonts::{Fonts, Weight};
@@ -12,14 +13,24 @@ use super::fonts::{Fonts, Weight};
 pub(super) struct Ink(pub(super) u8, pub(super) u8, pub(super) u8);
 
 impl Ink {
+    fn parts(self) -> [f32; 3] {
+        [self.0, self.1, self.2].map(|value| (f32::from(value) / 255.0 * 1000.0).round() / 1000.0)
+    }
+
     fn color(self) -> Color {
-        let part = |value: u8| (f32::from(value) / 255.0 * 1000.0).round() / 1000.0;
+        let [r, g, b] = self.parts();
         Color::Rgb(Rgb {
-            r: part(self.0),
-            g: part(self.1),
-            b: part(self.2),
+            r,
+            g,
+            b,
             icc_profile: None,
         })
+    }
+
+    /// As an operator of a content stream.
+    pub(super) fn fill_operator(self) -> String {
+        let [r, g, b] = self.parts();
+        format!("{r} {g} {b} rg\n")
     }
 }
 
@@ -214,28 +225,6 @@ impl Canvas {
         self.polygon(vec![PolygonRing { points }]);
     }
 
-    /// Fills many rectangles at once.
-    pub(super) fn fill_all(&mut self, areas: impl Iterator<Item = Area>, ink: Ink) {
-        self.end_text();
-        self.set_fill(ink);
-        let height = self.height;
-        let rings = areas
-            .map(|area| {
-                let (left, right) = (area.left, area.left + area.width);
-                let (top, bottom) = (height - area.top, height - area.top - area.height);
-                PolygonRing {
-                    points: vec![
-                        corner(left, top, false),
-                        corner(right, top, false),
-                        corner(right, bottom, false),
-                        corner(left, bottom, false),
-                    ],
-                }
-            })
-            .collect();
-        self.polygon(rings);
-    }
-
     fn polygon(&mut self, rings: Vec<PolygonRing>) {
         let polygon = Polygon {
             rings,
@@ -253,9 +242,20 @@ impl Canvas {
         self.ops.push(Op::LinkAnnotation { link });
     }
 
-    /// Any other operation, outside of text.
-    pub(super) fn push(&mut self, op: Op) {
+    /// Draws a picture of the resources, whose own size is `units`, so that it fills `area`.
+    pub(super) fn picture(&mut self, id: &XObjectId, area: Area, units: (f32, f32)) {
         self.end_text();
-        self.ops.push(op);
+        let transform = XObjectTransform {
+            translate_x: Some(pt(area.left)),
+            translate_y: Some(pt(self.height - area.top - area.height)),
+            scale_x: Some(area.width / units.0),
+            scale_y: Some(area.height / units.1),
+            no_auto_scale: true,
+            ..XObjectTransform::default()
+        };
+        self.ops.push(Op::UseXobject {
+            id: id.clone(),
+            transform,
+        });
     }
 }

@@ -1,5 +1,7 @@
 //! What follows the lines: the sums, how to pay, why no tax, terms and memo.
 
+use qrcode::EcLevel;
+
 use super::canvas::{Area, Style};
 use super::code;
 use super::flow::{BODY, Flow, INK, LABEL, LEADING, LINE, QUIET, SIZE, SMALL, STRONG};
@@ -81,9 +83,9 @@ fn sums(flow: &mut Flow<'_>) {
     flow.y += 14.0;
 }
 
-/// The side of a code, and the room for it with its caption.
-const CODE_SIDE: f32 = 74.0;
-const CODE_WIDTH: f32 = 96.0;
+/// The side of a code, and the distance from one to the next.
+const CODE_SIDE: f32 = 76.0;
+const CODE_GAP: f32 = 26.0;
 
 fn paying(flow: &mut Flow<'_>) {
     let view = flow.view;
@@ -91,11 +93,11 @@ fn paying(flow: &mut Flow<'_>) {
     if !view.is_due {
         return;
     }
-    let page_code = view.page_url.as_deref().and_then(code::Code::of);
-    let bank_code = view
-        .bank
-        .as_ref()
-        .and_then(|bank| code::Code::of(bank.epc.as_deref()?));
+    let page_code = view.page_url.as_deref();
+    let page_code = page_code.and_then(|url| code::Code::of(url, EcLevel::L));
+    // EPC069-12 asks for level M.
+    let bank_code = view.bank.as_ref().and_then(|bank| bank.epc.as_deref());
+    let bank_code = bank_code.and_then(|epc| code::Code::of(epc, EcLevel::M));
     let facts = view.bank.as_ref().map_or(&[][..], |bank| &bank.facts);
     if facts.is_empty() && page_code.is_none() {
         return;
@@ -109,7 +111,7 @@ fn paying(flow: &mut Flow<'_>) {
     .collect();
     let captions: Vec<Vec<String>> = codes
         .iter()
-        .map(|(_, caption)| flow.wrap(caption, SMALL, CODE_WIDTH))
+        .map(|(_, caption)| flow.wrap(caption, SMALL, CODE_SIDE + CODE_GAP / 2.0))
         .collect();
     let caption_lines = captions.iter().map(Vec::len).max().unwrap_or(0);
     #[expect(clippy::cast_precision_loss, reason = "a caption has few lines")]
@@ -125,37 +127,39 @@ fn paying(flow: &mut Flow<'_>) {
     flow.y += 6.0;
     let top = flow.y;
     if !facts.is_empty() {
-        let room = flow.content_width() - (CODE_WIDTH + 18.0) * 2.0;
+        let room = flow.content_width() - (CODE_SIDE + CODE_GAP) * 2.0;
         bank(flow, left, top, room);
     }
     let bank_bottom = flow.y;
-    let mut x = right - CODE_WIDTH;
+    let mut x = right - CODE_SIDE;
     if facts.is_empty() {
         x = left;
     }
     for ((code, _), caption) in codes.iter().zip(&captions).rev() {
-        code.draw(
-            flow.canvas(),
-            Area {
-                left: x,
-                top,
-                width: CODE_SIDE,
-                height: CODE_SIDE,
-            },
-            INK,
-        );
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a code has at most 177 modules on a side"
+        )]
+        let side = code.side() as f32;
+        let area = Area {
+            left: x,
+            top,
+            width: CODE_SIDE,
+            height: CODE_SIDE,
+        };
+        flow.picture(code.object(INK), area, (side, side));
         let mut y = top + CODE_SIDE + 6.0;
         for line in caption {
             flow.put(x, y, SMALL, line);
             y += 10.5;
         }
-        x -= CODE_WIDTH + 18.0;
+        x -= CODE_SIDE + CODE_GAP;
     }
     if let Some(url) = view.page_url.as_deref().filter(|_| !codes.is_empty()) {
         let left = if facts.is_empty() {
             left
         } else {
-            right - CODE_WIDTH
+            right - CODE_SIDE
         };
         flow.canvas().link(
             Area {

@@ -1,8 +1,13 @@
 //! QR codes, drawn as filled shapes so that they stay sharp at any size.
 
-use qrcode::{Color, EcLevel, QrCode};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
-use super::canvas::{Area, Canvas, Ink};
+use printpdf::{DictItem, ExternalStream, ExternalXObject, XObject};
+use qrcode::{Color, EcLevel};
+
+use super::canvas::Ink;
+use super::mask;
 
 /// A QR code.
 pub(super) struct Code {
@@ -12,36 +17,60 @@ pub(super) struct Code {
 }
 
 impl Code {
-    /// With error correction M, as EPC069-12 asks for. `None` when the text is too long.
-    pub(super) fn of(text: &str) -> Option<Self> {
-        let code = QrCode::with_error_correction_level(text.as_bytes(), EcLevel::M).ok()?;
-        Some(Self {
-            side: code.width(),
-            modules: code.into_colors(),
+    /// `None` when the text is too long for a code that is still easy to scan.
+    pub(super) fn of(text: &str, level: EcLevel) -> Option<Self> {
+        let (modules, side) = mask::best_code(text.as_bytes(), level)?;
+        Some(Self { modules, side })
+    }
+
+    /// The code as a picture of its own, one unit a module: short to write, sharp at any size.
+    pub(super) fn object(&self, ink: Ink) -> XObject {
+        let mut content = ink.fill_operator();
+        for Bar {
+            column,
+            columns,
+            row,
+            rows,
+        } in self.bars()
+        {
+            // PDF counts upwards.
+            let bottom = self.side - row - rows;
+            let _ = writeln!(content, "{column} {bottom} {columns} {rows} re");
+        }
+        content.push('f');
+        let side = DictItem::Int(i64::try_from(self.side).unwrap_or(0));
+        let name = |name: &str| DictItem::Name(name.as_bytes().to_vec());
+        let corner = || DictItem::Int(0);
+        let dict = BTreeMap::from([
+            ("Type".to_owned(), name("XObject")),
+            ("Subtype".to_owned(), name("Form")),
+            (
+                "BBox".to_owned(),
+                DictItem::Array(vec![corner(), corner(), side.clone(), side]),
+            ),
+            (
+                "Resources".to_owned(),
+                DictItem::Dict {
+                    map: BTreeMap::new(),
+                },
+            ),
+        ]);
+        let stream = ExternalStream {
+            dict,
+            content: content.into_bytes(),
+            compress: true,
+        };
+        XObject::External(ExternalXObject {
+            stream,
+            width: None,
+            height: None,
+            dpi: None,
         })
     }
 
-    /// Draws the code so that it fills `area`; the quiet zone around it is the caller's.
-    pub(super) fn draw(&self, canvas: &mut Canvas, area: Area, ink: Ink) {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a code has at most 177 modules on a side"
-        )]
-        let place = |at: usize| at as f32 * area.width / self.side as f32;
-        let bars = self.bars().map(
-            |Bar {
-                 column,
-                 columns,
-                 row,
-                 rows,
-             }| Area {
-                left: area.left + place(column),
-                top: area.top + place(row),
-                width: place(columns),
-                height: place(rows),
-            },
-        );
-        canvas.fill_all(bars, ink);
+    /// Modules on a side.
+    pub(super) const fn side(&self) -> usize {
+        self.side
     }
 
     fn is_dark(&self, column: usize, row: usize) -> bool {
@@ -102,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_bars_cover_each_dark_module_once_and_no_light_one() {
-        let code = Code::of("https://invoices.example/i/0192").unwrap();
+        let code = Code::of("https://invoices.example/i/0192", EcLevel::M).unwrap();
         let mut covered = vec![0; code.side * code.side];
         for bar in code.bars() {
             for row in bar.row..bar.row + bar.rows {
@@ -118,6 +147,6 @@ mod tests {
 
     #[test]
     fn a_text_too_long_for_a_code_gives_none() {
-        assert!(Code::of(&"x".repeat(5_000)).is_none());
+        assert!(Code::of(&"x".repeat(5_000), EcLevel::M).is_none());
     }
 }

@@ -1,6 +1,6 @@
 //! Pages that follow one another as the content needs them.
 
-use printpdf::Op;
+use printpdf::{Op, XObject, XObjectId};
 
 use super::canvas::{Area, Canvas, Ink, Style};
 use super::fonts::{Fonts, Weight};
@@ -51,12 +51,21 @@ pub(super) fn baseline(size: f32) -> f32 {
     size * 1.05
 }
 
+/// A document laid out.
+pub(super) struct Pages {
+    pub(super) operations: Vec<Vec<Op>>,
+    pub(super) pictures: Vec<(XObjectId, XObject)>,
+    pub(super) width: f32,
+    pub(super) height: f32,
+}
+
 /// The document as far as it is laid out.
 pub(super) struct Flow<'a> {
     pub(super) view: &'a DocumentView,
     pub(super) fonts: &'static Fonts,
     pages: Vec<Canvas>,
     current: Canvas,
+    pictures: Vec<(XObjectId, XObject)>,
     width: f32,
     height: f32,
     /// How far down the present page is filled.
@@ -79,6 +88,7 @@ impl<'a> Flow<'a> {
             view,
             fonts,
             pages: Vec::new(),
+            pictures: Vec::new(),
             current,
             width,
             height,
@@ -98,10 +108,6 @@ impl<'a> Flow<'a> {
         self.width - 2.0 * Self::MARGIN
     }
 
-    pub(super) const fn page_height(&self) -> f32 {
-        self.height
-    }
-
     /// What fits on an empty page.
     pub(super) fn page_room(&self) -> f32 {
         self.height - Self::TOP - Self::FOOT
@@ -114,6 +120,13 @@ impl<'a> Flow<'a> {
 
     pub(super) fn canvas(&mut self) -> &mut Canvas {
         &mut self.current
+    }
+
+    /// Draws a picture, whose own size is `units`, so that it fills `area`.
+    pub(super) fn picture(&mut self, picture: XObject, area: Area, units: (f32, f32)) {
+        let id = XObjectId(format!("P{}", self.pictures.len() + 1));
+        self.current.picture(&id, area, units);
+        self.pictures.push((id, picture));
     }
 
     pub(super) fn break_page(&mut self) {
@@ -181,7 +194,7 @@ impl<'a> Flow<'a> {
     }
 
     /// Every page's operations, with the foot that only now can say how many there are.
-    pub(super) fn finish(mut self) -> (Vec<Vec<Op>>, f32, f32) {
+    pub(super) fn finish(mut self) -> Pages {
         self.pages.push(self.current);
         let count = self.pages.len().to_string();
         let (view, left, right) = (self.view, Self::MARGIN, self.width - Self::MARGIN);
@@ -212,7 +225,12 @@ impl<'a> Flow<'a> {
             }
             all.push(page.into_ops());
         }
-        (all, self.width, self.height)
+        Pages {
+            operations: all,
+            pictures: self.pictures,
+            width: self.width,
+            height: self.height,
+        }
     }
 }
 

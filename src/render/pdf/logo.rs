@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use printpdf::{
-    DictItem, ExternalStream, ExternalXObject, Op, Pt, RawImage, RawImageData, RawImageFormat,
-    XObject, XObjectId, XObjectTransform,
+    DictItem, ExternalStream, ExternalXObject, RawImage, RawImageData, RawImageFormat, XObject,
 };
 use sha2::{Digest, Sha256};
 
+use super::canvas::Area;
 use super::flow::Flow;
 use crate::render::RenderError;
 
@@ -36,9 +36,6 @@ type Remembered = VecDeque<([u8; 32], Arc<Logo>)>;
 static LOGOS: Mutex<Remembered> = Mutex::new(VecDeque::new());
 
 impl Logo {
-    /// The name of the picture among the pages' resources.
-    const NAME: &'static str = "Logo";
-
     /// Reads a PNG file.
     pub(super) fn of(png: &[u8]) -> Result<Arc<Self>, RenderError> {
         let key: [u8; 32] = Sha256::digest(png).into();
@@ -82,13 +79,6 @@ impl Logo {
         })
     }
 
-    pub(super) fn resource(&self) -> (XObjectId, XObject) {
-        (
-            XObjectId(Self::NAME.to_owned()),
-            XObject::External(self.object.clone()),
-        )
-    }
-
     /// Draws the logo with its upper right corner at (`right`, `top`), no wider than `room`; gives
     /// back its height.
     pub(super) fn draw(&self, flow: &mut Flow<'_>, right: f32, top: f32, room: f32) -> f32 {
@@ -96,18 +86,13 @@ impl Logo {
         let (width, height) = (self.width as f32, self.height as f32);
         let scale = (WIDTH_MAX.min(room) / width).min(HEIGHT_MAX / height);
         let (width, height) = (width * scale, height * scale);
-        let transform = XObjectTransform {
-            translate_x: Some(Pt(right - width)),
-            translate_y: Some(Pt(flow.page_height() - top - height)),
-            scale_x: Some(width),
-            scale_y: Some(height),
-            no_auto_scale: true,
-            ..XObjectTransform::default()
+        let area = Area {
+            left: right - width,
+            top,
+            width,
+            height,
         };
-        flow.canvas().push(Op::UseXobject {
-            id: XObjectId(Self::NAME.to_owned()),
-            transform,
-        });
+        flow.picture(XObject::External(self.object.clone()), area, (1.0, 1.0));
         height
     }
 }

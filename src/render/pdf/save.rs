@@ -2,9 +2,10 @@
 
 use jiff::Timestamp;
 use lopdf::{Dictionary, Document, Object, ObjectId, StringFormat, text_string};
-use printpdf::{FontId, Op, PdfDocument, PdfFont, PdfPage, PdfSaveOptions, Pt, XObject, XObjectId};
+use printpdf::{FontId, PdfDocument, PdfFont, PdfPage, PdfSaveOptions, Pt};
 use sha2::{Digest, Sha256};
 
+use super::flow::Pages;
 use super::fonts::{Fonts, Weight};
 use crate::render::RenderError;
 
@@ -20,9 +21,7 @@ pub(super) struct About<'a> {
 
 /// Writes the file.
 pub(super) fn save(
-    pages: Vec<Vec<Op>>,
-    (width, height): (f32, f32),
-    picture: Option<(XObjectId, XObject)>,
+    pages: Pages,
     fonts: &'static Fonts,
     about: &About<'_>,
 ) -> Result<Vec<u8>, RenderError> {
@@ -32,10 +31,12 @@ pub(super) fn save(
         let font = PdfFont::new(fonts.face(weight).parsed.clone());
         pdf.resources.fonts.map.insert(id, font);
     }
-    pdf.resources.xobjects.map.extend(picture);
+    pdf.resources.xobjects.map.extend(pages.pictures);
+    let (width, height) = (Pt(pages.width), Pt(pages.height));
     let pages = pages
+        .operations
         .into_iter()
-        .map(|ops| PdfPage::new(Pt(width).into(), Pt(height).into(), ops))
+        .map(|ops| PdfPage::new(width.into(), height.into(), ops))
         .collect();
     pdf.with_pages(pages);
     let options = PdfSaveOptions {

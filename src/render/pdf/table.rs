@@ -5,7 +5,7 @@ use super::flow::{BODY, Flow, GREY, LABEL, LEADING, LINE, QUIET, SMALL};
 use super::fonts::Weight;
 use crate::render::view::LineView;
 
-const GAP: f32 = 14.0;
+const GAP: f32 = 20.0;
 const PADDING: f32 = 5.5;
 const SMALL_LEADING: f32 = 11.5;
 const HEAD_HEIGHT: f32 = 18.0;

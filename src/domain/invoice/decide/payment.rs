@@ -38,6 +38,24 @@ pub(super) fn pay(invoice: &Invoice, payment_method: &str) -> Decision {
     }])
 }
 
+/// Makes a page for what is due, unless there is one or one is on its way.
+pub(super) fn offer(invoice: &Invoice) -> Decision {
+    match invoice.status() {
+        Status::Open | Status::Uncollectible => {}
+        Status::Finalizing => return Err(Refusal::Finalizing),
+        Status::Paid => return Err(Refusal::AlreadyPaid),
+        Status::Void => return Err(Refusal::AlreadyVoid),
+        status @ (Status::Draft | Status::Deleted) => {
+            return Err(Refusal::InvoiceNotOpen { status });
+        }
+    }
+    if invoice.needs_payment_link() {
+        Ok(vec![Entry::PaymentLinkRequested])
+    } else {
+        Ok(vec![])
+    }
+}
+
 /// Money received elsewhere, as a person enters it.
 pub(super) struct Declared<'a> {
     pub(super) amount: Money,

@@ -198,7 +198,7 @@ pub fn received_payment(method: &str, reference: Option<&str>) -> Checked {
 fn check_content(problems: &mut Problems, content: &Content) {
     let before = problems.len();
     problems.within("bill_to", |problems| {
-        check_party(problems, &content.bill_to)
+        check_party(problems, &content.bill_to);
     });
     if let Some(ship_to) = &content.ship_to {
         problems.within("ship_to", |problems| check_party(problems, ship_to));
@@ -234,7 +234,7 @@ fn check_content(problems: &mut Problems, content: &Content) {
     } else {
         for (index, item) in content.lines.iter().enumerate() {
             problems.within_item("lines", index, |problems| {
-                line::check(problems, item, content)
+                line::check(problems, item, content);
             });
         }
         check_outside_scope(problems, content);
@@ -242,10 +242,10 @@ fn check_content(problems: &mut Problems, content: &Content) {
     check_allowances(problems, "discounts", &content.discounts, content.currency);
     check_allowances(problems, "charges", &content.charges, content.currency);
     problems.within("metadata", |problems| {
-        check_metadata(problems, &content.metadata)
+        check_metadata(problems, &content.metadata);
     });
     problems.within("mail_texts", |problems| {
-        check_mail_texts(problems, &content.mail_texts)
+        check_mail_texts(problems, &content.mail_texts);
     });
     if problems.len() == before
         && let Err(error) = Totals::of(content)

@@ -32,6 +32,7 @@ use delivery::Delivery;
 pub use ledger::{Charge, ChargeStatus, Session, SessionState};
 use ledger::{Ledger, LedgerError, NewCharge, NewSession, PayOutcome, Recorded};
 pub use methods::{METHODS, Method};
+pub use web::{CheckoutView, PageRenderer, router};
 
 /// How the sandbox is set up. [`SandboxOptions::new`] gives what the configuration does not say.
 #[derive(Debug, Clone)]

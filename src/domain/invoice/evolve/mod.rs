@@ -11,13 +11,15 @@ use jiff::tz::TimeZone;
 use super::super::ids::EffectId;
 use super::super::totals::Totals;
 use super::command::SendOrder;
-use super::effect::{EffectError, EffectKind, PendingEffect};
+use super::effect::EffectKind;
 use super::entry::{Entry, Recorded};
 use super::{
-    Content, DeliveryState, DeliveryStatus, DocumentFormat, DocumentState, DocumentStatus,
-    FailedCharge, Invoice, Issued, PaymentLink, PaymentState, ScheduledSend, Source, State,
-    StoredDocument,
+    Content, DeliveryState, DeliveryStatus, DocumentState, FailedCharge, Invoice, Issued,
+    PaymentState, ScheduledSend, State,
 };
+
+mod effects;
+mod money;
 
 /// The invoice after `recorded`. Anything before `Created` is nothing.
 pub fn evolve(invoice: Option<Invoice>, recorded: &Recorded) -> Option<Invoice> {
@@ -128,6 +130,7 @@ impl Invoice {
                 }
             }
             Entry::DocumentStored { effect, stored } => self.store_document(effect, stored),
+            Entry::PaymentLinkRequested => self.schedule_link(at),
             Entry::PaymentLinkCreated { effect, link } => self.link_created(effect, link, at),
             Entry::PaymentLinkExpired { effect } | Entry::NoticeSent { effect, .. } => {
                 self.drop_effect(effect);
@@ -137,7 +140,7 @@ impl Invoice {
                 payment_method,
                 amount,
             } => {
-                self.effects.retain(|effect| !is_dead_charge(effect));
+                self.effects.retain(|effect| !money::is_dead_charge(effect));
                 let payment_method = payment_method.clone();
                 self.schedule(
                     EffectKind::Charge {
@@ -276,19 +279,6 @@ impl Invoice {
         self.schedule_document(at);
     }
 
-    /// Takes the payment page down and drops what would ask for money again. What may have been
-    /// done outside stays until that is known.
-    fn need_no_money(&mut self, at: Timestamp) {
-        self.effects
-            .retain(|effect| !is_dead_charge(effect) && !is_dead_link(effect));
-        let Some(link) = self.payment.link.as_mut().filter(|link| link.active) else {
-            return;
-        };
-        link.active = false;
-        let link = link.id.clone();
-        self.schedule(EffectKind::ExpirePaymentLink { link }, at);
-    }
-
     fn send(&mut self, order: &SendOrder, at: Timestamp) {
         self.effects
             .retain(|effect| !(effect.parked && matches!(effect.kind, EffectKind::Mail { .. })));
@@ -305,7 +295,7 @@ impl Invoice {
         self.expect_delivery();
     }
 
-    fn expect_delivery(&mut self) {
+    pub(super) fn expect_delivery(&mut self) {
         self.delivery.status = DeliveryStatus::Pending;
         self.delivery.problems = Vec::new();
     }
@@ -321,158 +311,6 @@ impl Invoice {
         if !others && self.delivery.scheduled.is_none() {
             self.delivery.status = DeliveryStatus::Sent;
         }
-    }
-
-    /// Makes a page for what is due, unless there is one for just that.
-    fn schedule_link(&mut self, at: Timestamp) {
-        let due = self.due();
-        let there = self
-            .payment
-            .link
-            .as_ref()
-            .is_some_and(|link| link.active && link.amount == due);
-        let coming = self.effects.iter().any(|effect| {
-            matches!(effect.kind, EffectKind::PaymentLink { amount } if amount == due)
-                && !effect.parked
-        });
-        if due.is_positive() && !there && !coming {
-            self.effects.retain(|effect| !is_dead_link(effect));
-            self.schedule(EffectKind::PaymentLink { amount: due }, at);
-        }
-    }
-
-    /// After a part of the money came in, a charge that failed must not be tried again for all.
-    fn drop_excessive_charge(&mut self) {
-        let due = self.due();
-        let excessive =
-            |kind: &EffectKind| matches!(kind, EffectKind::Charge { amount, .. } if *amount != due);
-        self.effects.retain(|effect| !(is_dead_charge(effect) && excessive(&effect.kind)));
-    }
-
-    /// After a part of the money came in, the page must ask for the rest only.
-    fn renew_link(&mut self, at: Timestamp) {
-        if self.payment.link.as_ref().is_some_and(|link| link.active) {
-            self.schedule_link(at);
-        }
-    }
-
-    /// The newest page for what is due stays; any other is taken down.
-    fn link_created(&mut self, effect: &EffectId, link: &PaymentLink, at: Timestamp) {
-        self.drop_effect(effect);
-        let due = self.due();
-        let fits = |link: &PaymentLink| link.active && link.amount == due;
-        let keep_old = self.payment.link.as_ref().is_some_and(fits) && link.amount != due;
-        let obsolete = if keep_old {
-            Some(link.id.clone())
-        } else {
-            let old = self.payment.link.replace(PaymentLink {
-                active: true,
-                ..link.clone()
-            });
-            old.filter(|old| old.active && old.id != link.id)
-                .map(|old| old.id)
-        };
-        if let Some(link) = obsolete {
-            self.schedule(EffectKind::ExpirePaymentLink { link }, at);
-        }
-        if !due.is_positive() {
-            self.need_no_money(at);
-        }
-    }
-
-    fn schedule_document(&mut self, at: Timestamp) {
-        let format = match self.source {
-            Source::Api => DocumentFormat::Pdf,
-            Source::Upload { format } => format,
-        };
-        self.schedule(EffectKind::Document { format }, at);
-    }
-
-    /// A document of a later state stands for those of earlier ones that are still under way.
-    fn store_document(&mut self, effect: &EffectId, stored: &StoredDocument) {
-        self.effects.retain(|other| {
-            let document = matches!(other.kind, EffectKind::Document { .. });
-            !document || other.id.sequence > effect.sequence
-        });
-        self.document.stored = Some(stored.clone());
-    }
-
-    fn document_status(&self) -> DocumentStatus {
-        let mut documents = self
-            .effects
-            .iter()
-            .filter(|effect| matches!(effect.kind, EffectKind::Document { .. }))
-            .peekable();
-        if documents.peek().is_none() {
-            return match self.document.stored {
-                Some(_) => DocumentStatus::Ready,
-                None => DocumentStatus::None,
-            };
-        }
-        if documents.all(|effect| effect.parked) {
-            DocumentStatus::Failed
-        } else {
-            DocumentStatus::Pending
-        }
-    }
-
-    fn schedule(&mut self, kind: EffectKind, at: Timestamp) {
-        let id = EffectId {
-            invoice: self.id,
-            kind: kind.name(),
-            sequence: self.next_effect,
-        };
-        self.next_effect = self.next_effect.saturating_add(1);
-        self.effects.push(PendingEffect {
-            id,
-            kind,
-            requested_at: at,
-            attempts: 0,
-            next_attempt_at: at,
-            claimed: false,
-            last_error: None,
-            parked: false,
-        });
-    }
-
-    fn effect_failed(&mut self, id: &EffectId, error: &EffectError, retry_at: Option<Timestamp>) {
-        let Some(effect) = self.effect_mut(id) else {
-            return;
-        };
-        effect.attempts = effect.attempts.saturating_add(1);
-        effect.claimed = error.outcome_unknown;
-        effect.last_error = Some(error.clone());
-        effect.parked = retry_at.is_none();
-        if let Some(retry_at) = retry_at {
-            effect.next_attempt_at = retry_at;
-        } else if matches!(effect.kind, EffectKind::Mail { .. }) {
-            self.delivery.status = DeliveryStatus::Failed;
-        }
-    }
-
-    fn retry_effects(&mut self, effects: &[EffectId], at: Timestamp) {
-        let mut mail = false;
-        for effect in self
-            .effects
-            .iter_mut()
-            .filter(|effect| effects.contains(&effect.id))
-        {
-            effect.parked = false;
-            effect.attempts = 0;
-            effect.next_attempt_at = at;
-            mail |= matches!(effect.kind, EffectKind::Mail { .. });
-        }
-        if mail {
-            self.expect_delivery();
-        }
-    }
-
-    fn effect_mut(&mut self, id: &EffectId) -> Option<&mut PendingEffect> {
-        self.effects.iter_mut().find(|effect| effect.id == *id)
-    }
-
-    fn drop_effect(&mut self, id: &EffectId) {
-        self.effects.retain(|effect| effect.id != *id);
     }
 
     /// The moment the due date is over (UTC), while money is due and it was not noticed yet.
@@ -491,23 +329,4 @@ impl Invoice {
             .ok()?;
         Some(midnight.timestamp())
     }
-}
-
-/// A charge whose last attempt surely took no money.
-fn is_dead_charge(effect: &PendingEffect) -> bool {
-    matches!(effect.kind, EffectKind::Charge { .. }) && surely_not_done(effect)
-}
-
-/// A payment page that was given up and surely does not exist.
-fn is_dead_link(effect: &PendingEffect) -> bool {
-    matches!(effect.kind, EffectKind::PaymentLink { .. })
-        && effect.parked
-        && surely_not_done(effect)
-}
-
-fn surely_not_done(effect: &PendingEffect) -> bool {
-    effect
-        .last_error
-        .as_ref()
-        .is_some_and(|error| !error.outcome_unknown)
 }

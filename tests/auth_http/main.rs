@@ -1,0 +1,9 @@
+//! Who may do what: tokens, users, roles, API keys and the first start, over HTTP.
+
+mod api_keys;
+mod edge;
+mod permissions;
+mod roles;
+mod setup;
+mod tokens;
+mod users;
