@@ -95,8 +95,8 @@ mod faults {
             "the disk is full"
         );
         for invoice in &acknowledged {
-            let stored = stores.invoices.load(invoice.id).await.unwrap();
-            assert_eq!(stored.as_ref(), Some(invoice), "reads go on");
+            let kept = stores.invoices.load(invoice.id).await.unwrap();
+            assert_eq!(kept.as_ref(), Some(invoice), "reads go on");
         }
 
         // The operator makes room: the node is ready again by itself.
@@ -229,8 +229,8 @@ mod faults {
 
         let (stores, handle) = open(directory.path()).await.unwrap();
         for (draft, answer) in drafts.iter().zip(answers) {
-            let stored = stores.invoices.load(draft.id).await.unwrap();
-            assert_eq!(stored.is_some(), answer.is_ok());
+            let kept = stores.invoices.load(draft.id).await.unwrap();
+            assert_eq!(kept.is_some(), answer.is_ok());
         }
         handle.close().await.unwrap();
     }
