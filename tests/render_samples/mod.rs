@@ -28,7 +28,13 @@ pub fn context() -> RenderContext {
     }
 }
 
-pub fn line(description: &str, quantity: &str, unit: Option<&str>, price: &str, rate: &str) -> Line {
+pub fn line(
+    description: &str,
+    quantity: &str,
+    unit: Option<&str>,
+    price: &str,
+    rate: &str,
+) -> Line {
     Line {
         description: description.to_owned(),
         product: None,
@@ -63,7 +69,10 @@ pub fn issuer() -> Issuer {
 /// The example of API.md: 2.5 hours at 99.90 less 10 %, 5.00 off, 19 % tax: 261.54.
 pub fn content() -> Content {
     let mut consulting = line("Consulting", "2.5", Some("hour"), "99.90", "19");
-    consulting.discount = Some(Allowance { value: AllowanceValue::Percent(decimal("10")), reason: None });
+    consulting.discount = Some(Allowance {
+        value: AllowanceValue::Percent(decimal("10")),
+        reason: None,
+    });
     Content {
         issuer: issuer(),
         customer: None,
@@ -162,15 +171,24 @@ pub fn payment(invoice: &Invoice, minor: i64) -> Payment {
 
 pub fn paid() -> Invoice {
     let mut invoice = open();
-    invoice.payment.received.push(payment(&invoice, invoice.totals.total.minor));
-    invoice.state = State::Paid { issued: issued(), paid_at: at("2026-12-03T10:00:00Z") };
+    invoice
+        .payment
+        .received
+        .push(payment(&invoice, invoice.totals.total.minor));
+    invoice.state = State::Paid {
+        issued: issued(),
+        paid_at: at("2026-12-03T10:00:00Z"),
+    };
     invoice
 }
 
 pub fn void() -> Invoice {
     let mut invoice = open();
-    invoice.state =
-        State::Void { issued: issued(), voided_at: at("2026-11-22T10:00:00Z"), reason: None };
+    invoice.state = State::Void {
+        issued: issued(),
+        voided_at: at("2026-11-22T10:00:00Z"),
+        reason: None,
+    };
     invoice
 }
 
@@ -203,7 +221,11 @@ pub fn rich(locale: Locale) -> Invoice {
     book.product = Some("SKU-4711".to_owned());
     content.lines.push(book);
     let mut exempt = line("Training in Vienna", "2", Some("day"), "850.00", "0");
-    exempt.tax = Tax { category: TaxCategory::AE, rate: Decimal::ZERO, exemption_reason: None };
+    exempt.tax = Tax {
+        category: TaxCategory::AE,
+        rate: Decimal::ZERO,
+        exemption_reason: None,
+    };
     content.lines.push(exempt);
     content.charges.push(Allowance {
         value: AllowanceValue::Amount(decimal("9.90")),
@@ -227,8 +249,17 @@ pub fn with_lines(lines: usize) -> Invoice {
         .map(|at| {
             let price = format!("{}.{:02}", 10 + at * 7 % 900, at * 37 % 100);
             let quantity = format!("{}", 1 + at % 9);
-            let description = format!("Article {at:03}: replacement part for unit {}", at * 13 % 97);
-            line(&description, &quantity, Some("piece"), &price, if at % 4 == 0 { "7" } else { "19" })
+            let description = format!(
+                "Article {at:03}: replacement part for unit {}",
+                at * 13 % 97
+            );
+            line(
+                &description,
+                &quantity,
+                Some("piece"),
+                &price,
+                if at % 4 == 0 { "7" } else { "19" },
+            )
         })
         .collect();
     content.memo = Some("Thank you for your order.".to_owned());

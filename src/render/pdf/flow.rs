@@ -161,15 +161,6 @@ impl<'a> Flow<'a> {
             .text_right(right, y + baseline(style.size), style, text);
     }
 
-    /// Sets running text over as many pages as it takes.
-    pub(super) fn paragraph(&mut self, text: &str, style: Style, width: f32) {
-        for line in self.wrap(text, style, width) {
-            self.need(LEADING);
-            self.put(self.left(), self.y, style, &line);
-            self.y += LEADING;
-        }
-    }
-
     /// Draws a label in a coloured pill; gives back its width.
     pub(super) fn pill(&mut self, x: f32, y: f32, label: &str, (back, ink): (Ink, Ink)) -> f32 {
         const HEIGHT: f32 = 15.0;
