@@ -1,9 +1,8 @@
 //! The customer's page and the others made on the server.
 
-mod render_samples;
-
 use std::sync::Arc;
 
+use crate::samples;
 use faktor::domain::invoice::{FailedCharge, Invoice};
 use faktor::domain::party::Locale;
 use faktor::domain::problem::Problem;
@@ -13,7 +12,6 @@ use faktor::render::page::{
     not_found_page, sandbox_checkout_page, setup_page,
 };
 use faktor::render::view::DocumentView;
-use render_samples as samples;
 
 const HOSTILE: &str = "<img src=x onerror=alert(1)>\"'`{{style}}</style><script>";
 

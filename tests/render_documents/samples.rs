@@ -1,5 +1,4 @@
 //! Invoices that the tests and benchmarks of documents render.
-#![expect(dead_code, reason = "each test takes the samples it needs")]
 
 use faktor::domain::ids::{InvoiceId, OrganizationId};
 use faktor::domain::invoice::{
@@ -16,11 +15,11 @@ use jiff::civil::Date;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-pub fn decimal(text: &str) -> Decimal {
+pub(crate) fn decimal(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
-pub fn context() -> RenderContext {
+pub(crate) fn context() -> RenderContext {
     RenderContext {
         public_url: Some("https://invoices.example".to_owned()),
         sandbox: false,
@@ -28,7 +27,7 @@ pub fn context() -> RenderContext {
     }
 }
 
-pub fn line(
+pub(crate) fn line(
     description: &str,
     quantity: &str,
     unit: Option<&str>,
@@ -46,7 +45,7 @@ pub fn line(
     }
 }
 
-pub fn issuer() -> Issuer {
+pub(crate) fn issuer() -> Issuer {
     Issuer {
         legal_name: "Nordlicht Studio GmbH".to_owned(),
         address: Some(Address {
@@ -67,7 +66,7 @@ pub fn issuer() -> Issuer {
 }
 
 /// The example of API.md: 2.5 hours at 99.90 less 10 %, 5.00 off, 19 % tax: 261.54.
-pub fn content() -> Content {
+pub(crate) fn content() -> Content {
     let mut consulting = line("Consulting", "2.5", Some("hour"), "99.90", "19");
     consulting.discount = Some(Allowance {
         value: AllowanceValue::Percent(decimal("10")),
@@ -115,7 +114,7 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-pub fn issued() -> Issued {
+pub(crate) fn issued() -> Issued {
     Issued {
         number: "2026-0001".to_owned(),
         issued_on: Date::constant(2026, 11, 21),
@@ -125,7 +124,7 @@ pub fn issued() -> Issued {
     }
 }
 
-pub fn invoice_of(content: Content, state: State) -> Invoice {
+pub(crate) fn invoice_of(content: Content, state: State) -> Invoice {
     let totals = Totals::of(&content).unwrap();
     Invoice {
         id: InvoiceId::new(Uuid::from_u128(0x0192_f0c1_a2b3_7c1e_8d5f_6a7b_8c9d_0e1f)),
@@ -149,15 +148,15 @@ pub fn invoice_of(content: Content, state: State) -> Invoice {
 }
 
 /// The example of API.md, issued.
-pub fn open() -> Invoice {
+pub(crate) fn open() -> Invoice {
     invoice_of(content(), State::Open { issued: issued() })
 }
 
-pub fn draft() -> Invoice {
+pub(crate) fn draft() -> Invoice {
     invoice_of(content(), State::Draft)
 }
 
-pub fn payment(invoice: &Invoice, minor: i64) -> Payment {
+pub(crate) fn payment(invoice: &Invoice, minor: i64) -> Payment {
     Payment {
         amount: Money::new(minor, invoice.currency()),
         method: "bank_transfer".to_owned(),
@@ -169,7 +168,7 @@ pub fn payment(invoice: &Invoice, minor: i64) -> Payment {
     }
 }
 
-pub fn paid() -> Invoice {
+pub(crate) fn paid() -> Invoice {
     let mut invoice = open();
     invoice
         .payment
@@ -182,7 +181,7 @@ pub fn paid() -> Invoice {
     invoice
 }
 
-pub fn void() -> Invoice {
+pub(crate) fn void() -> Invoice {
     let mut invoice = open();
     invoice.state = State::Void {
         issued: issued(),
@@ -193,7 +192,7 @@ pub fn void() -> Invoice {
 }
 
 /// Everything an invoice can have, on one page.
-pub fn rich(locale: Locale) -> Invoice {
+pub(crate) fn rich(locale: Locale) -> Invoice {
     let mut content = content();
     content.locale = locale;
     content.ship_to = Some(Party {
@@ -243,7 +242,7 @@ pub fn rich(locale: Locale) -> Invoice {
 }
 
 /// An ordinary invoice with `lines` lines.
-pub fn with_lines(lines: usize) -> Invoice {
+pub(crate) fn with_lines(lines: usize) -> Invoice {
     let mut content = content();
     content.lines = (1..=lines)
         .map(|at| {

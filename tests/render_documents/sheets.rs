@@ -1,15 +1,13 @@
 //! The invoice as XLSX and CSV: the same figures as everywhere, as numbers.
 
-mod render_samples;
-
 use std::io::Cursor;
 
+use crate::samples;
 use calamine::{Data, DataType as _, Range, Reader, Xlsx};
 use faktor::domain::invoice::{DocumentFormat, Invoice};
 use faktor::domain::party::Locale;
 use faktor::render::{RenderContext, document};
 use jiff::civil::Date;
-use render_samples as samples;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive as _;
 

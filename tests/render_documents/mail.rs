@@ -1,14 +1,12 @@
 //! What is mailed: in the invoice's language, escaped, and never able to break out of its header.
 
-mod render_samples;
-
+use crate::samples;
 use faktor::domain::invoice::State;
 use faktor::domain::invoice::command::SendOrder;
 use faktor::domain::party::{Locale, MailTexts};
 use faktor::render::RenderContext;
 use faktor::render::mail::{check_mail_texts, invoice_mail, upload_notice};
 use faktor::render::view::DocumentView;
-use render_samples as samples;
 
 fn order(message: Option<&str>) -> SendOrder {
     SendOrder {
@@ -42,6 +40,31 @@ fn a_mail_says_what_is_due_when_and_where_to_pay() {
         assert!(mail.html.contains(part), "{part:?} is not in the HTML");
     }
     assert!(mail.text.contains("DE89 3704 0044 0532 0130 00"));
+}
+
+#[test]
+fn the_text_has_its_paragraphs_apart() {
+    let context = RenderContext {
+        sandbox: true,
+        ..samples::context()
+    };
+    let mail = invoice_mail(&samples::open(), &order(Some("See you.")), None, &context).unwrap();
+    let page = format!(
+        "https://invoices.example/i/{}",
+        samples::open().page_token()
+    );
+    let wanted = format!(
+        "Hello,\n\nPlease find attached invoice 2026-0001 for €261.54, due on 5 December 2026.\n\n\
+         See you.\n\n€261.54 due 5 December 2026\n\nInvoice number: 2026-0001\n\
+         Date of issue: 21 November 2026\nDate due: 5 December 2026\nPurchase order: PO-7\n\
+         Total: €261.54\n\nView and pay €261.54:\n{page}\n\nBank transfer\n\
+         Account holder: Nordlicht Studio GmbH\nIBAN: DE89 3704 0044 0532 0130 00\n\
+         BIC: COBADEFFXXX\nReference: 2026-0001\n\n\
+         If you have any questions, simply reply to this message.\n\nNordlicht Studio GmbH\n\n\
+         -- \nNordlicht Studio GmbH\nHRB 12345, Amtsgericht Hamburg\nVAT ID DE287654321\n\
+         SANDBOX: a test document. Payments are simulated; no money moves.\n"
+    );
+    assert_eq!(mail.text, wanted);
 }
 
 #[test]

@@ -1,15 +1,13 @@
 //! The invoice as PDF: what it says, how it is paged, and that nothing else decides its bytes.
 
-mod render_samples;
-
 use std::sync::Arc;
 
+use crate::samples;
 use faktor::domain::invoice::{DocumentFormat, Invoice};
 use faktor::domain::party::{Locale, PageSize};
 use faktor::render::view::DocumentView;
 use faktor::render::{RenderContext, RenderError, document, file_name};
 use lopdf::{Document, Object};
-use render_samples as samples;
 
 fn pdf(invoice: &Invoice, context: &RenderContext) -> Vec<u8> {
     document(invoice, DocumentFormat::Pdf, context).unwrap()
