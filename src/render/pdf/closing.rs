@@ -16,7 +16,7 @@ pub(super) fn draw(flow: &mut Flow<'_>) {
     if height <= sums.height {
         let mut y = sums.top + SUM_PADDING;
         for line in &beside {
-            flow.put(flow.left(), y, line.style, &line.text);
+            flow.put(Flow::LEFT, y, line.style, &line.text);
             y += line.leading;
         }
         paying(flow);
@@ -25,7 +25,7 @@ pub(super) fn draw(flow: &mut Flow<'_>) {
     paying(flow);
     for line in notes(flow, flow.content_width() * NOTES_ALONE) {
         flow.need(line.leading + line.keep_with_next);
-        flow.put(flow.left(), flow.y, line.style, &line.text);
+        flow.put(Flow::LEFT, flow.y, line.style, &line.text);
         flow.y += line.leading;
     }
 }
@@ -61,7 +61,7 @@ struct Sums {
 fn sums(flow: &mut Flow<'_>) -> Sums {
     flow.y += 10.0;
     let view = flow.view;
-    let label_x = flow.left() + flow.content_width() * 0.46;
+    let label_x = Flow::LEFT + flow.content_width() * 0.46;
     let widest = view
         .sums
         .iter()
@@ -152,7 +152,7 @@ fn paying(flow: &mut Flow<'_>) {
     #[expect(clippy::cast_precision_loss, reason = "there are four facts")]
     let facts_height = LEADING + 4.0 + facts.len() as f32 * (LEADING + 1.0);
     flow.need(codes_height.max(facts_height) + 24.0);
-    let (left, right) = (flow.left(), flow.right());
+    let (left, right) = (Flow::LEFT, flow.right());
     flow.y += 6.0;
     let top = flow.y;
     if !facts.is_empty() {

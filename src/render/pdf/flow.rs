@@ -96,9 +96,8 @@ impl<'a> Flow<'a> {
         }
     }
 
-    pub(super) const fn left(&self) -> f32 {
-        Self::MARGIN
-    }
+    /// Where text begins.
+    pub(super) const LEFT: f32 = Self::MARGIN;
 
     pub(super) fn right(&self) -> f32 {
         self.width - Self::MARGIN
