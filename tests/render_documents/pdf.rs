@@ -341,15 +341,6 @@ fn fonts_are_embedded_as_tagged_subsets() {
     }
 }
 
-/// Two by one pixels: a red one, and a blue one that is half transparent.
-#[rustfmt::skip]
-const LOGO: &[u8] = &[
-    137, 80, 78, 71, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82, 0, 0, 0, 2, 0, 0, 0, 1, 8,
-    6, 0, 0, 0, 244, 34, 127, 138, 0, 0, 0, 14, 73, 68, 65, 84, 120, 156, 99, 248, 207, 192,
-    0, 66, 13, 0, 15, 122, 3, 126, 119, 233, 127, 151, 0, 0, 0, 0, 73, 69, 78, 68, 174, 66, 96,
-    130,
-];
-
 #[test]
 fn a_logo_is_drawn_and_what_is_no_png_is_refused_with_a_reason() {
     let with = |logo: &[u8]| {
@@ -359,7 +350,7 @@ fn a_logo_is_drawn_and_what_is_no_png_is_refused_with_a_reason() {
         };
         document(&samples::open(), DocumentFormat::Pdf, &context)
     };
-    let bytes = with(LOGO).unwrap();
+    let bytes = with(samples::LOGO).unwrap();
     let pictures = Document::load_mem(&bytes).unwrap();
     let is_picture = |object: &&Object| match object {
         Object::Stream(stream) => {

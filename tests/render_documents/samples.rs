@@ -264,3 +264,12 @@ pub(crate) fn with_lines(lines: usize) -> Invoice {
     content.memo = Some("Thank you for your order.".to_owned());
     invoice_of(content, State::Open { issued: issued() })
 }
+
+/// Two by one pixels: a red one, and a blue one that is half transparent.
+#[rustfmt::skip]
+pub(crate) const LOGO: &[u8] = &[
+    137, 80, 78, 71, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82, 0, 0, 0, 2, 0, 0, 0, 1, 8,
+    6, 0, 0, 0, 244, 34, 127, 138, 0, 0, 0, 14, 73, 68, 65, 84, 120, 156, 99, 248, 207, 192,
+    0, 66, 13, 0, 15, 122, 3, 126, 119, 233, 127, 151, 0, 0, 0, 0, 73, 69, 78, 68, 174, 66, 96,
+    130,
+];
