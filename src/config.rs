@@ -2,6 +2,14 @@
 
 use serde::Deserialize;
 
+mod check;
+mod load;
+mod print;
+#[cfg(test)]
+mod tests;
+
+pub use load::{ConfigError, ConfigErrors, Effective, Origin};
+
 /// The compiled-in defaults: the documented file itself.
 pub const DEFAULTS: &str = include_str!("../config.toml");
 

@@ -1,1 +1,7 @@
-fn main() {}
+//! The `faktor` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    faktor::cli::run()
+}

@@ -1,8 +1,17 @@
-//! Documents on demand: rendered by the Pdf pool, read from the media store.
+//! Documents: rendered by the Pdf pool, kept and read by the Media pool.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::media::{MediaOutput, MediaTask, MediaWork};
+use super::pdf::{PdfTask, PdfWork};
+use super::pool::{Pool, PoolError};
+use crate::domain::ids::EffectId;
 use crate::domain::invoice::{DocumentFormat, Invoice, StoredDocument};
+use crate::outbound::media::{MediaError, StoredObject};
+use crate::render::RenderError;
+use crate::store::{DirectoryStore, StoreError};
 
 /// Why there is no document.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -10,28 +19,124 @@ pub enum DocumentError {
     /// Too much is waiting.
     #[error("too many documents are being made")]
     Busy,
-    #[error("the document could not be made: {reason}")]
-    Failed { reason: String },
+    #[error("the worker crashed on this document")]
+    Crashed,
+    #[error(transparent)]
+    Render(#[from] RenderError),
+    #[error(transparent)]
+    Media(#[from] MediaError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<PoolError> for DocumentError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Busy => Self::Busy,
+            PoolError::Crashed => Self::Crashed,
+        }
+    }
 }
 
 /// Makes and reads documents. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct DocumentsHandle {}
+#[derive(Clone)]
+pub struct DocumentsHandle {
+    pdf: Pool<PdfWork>,
+    media: Pool<MediaWork>,
+    directory: Arc<dyn DirectoryStore>,
+}
+
+impl std::fmt::Debug for DocumentsHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("DocumentsHandle")
+    }
+}
 
 impl DocumentsHandle {
+    pub(super) fn new(
+        pdf: Pool<PdfWork>,
+        media: Pool<MediaWork>,
+        directory: Arc<dyn DirectoryStore>,
+    ) -> Self {
+        Self {
+            pdf,
+            media,
+            directory,
+        }
+    }
+
     /// Renders the invoice as it is.
     pub async fn render(
         &self,
-        invoice: std::sync::Arc<Invoice>,
+        invoice: Arc<Invoice>,
         format: DocumentFormat,
     ) -> Result<Bytes, DocumentError> {
-        let _ = (invoice, format);
-        Err(DocumentError::Busy)
+        let logo_png = self.logo(&invoice).await?;
+        let bytes = self
+            .pdf
+            .run(PdfTask {
+                invoice,
+                format,
+                logo_png,
+            })
+            .await??;
+        Ok(bytes.into())
     }
 
     /// Reads a stored document, its checksum compared.
     pub async fn stored(&self, document: &StoredDocument) -> Result<Bytes, DocumentError> {
-        let _ = document;
-        Err(DocumentError::Busy)
+        let name = document.object.clone();
+        let task = MediaTask::Get {
+            name: name.clone(),
+            sha256: document.sha256.clone(),
+        };
+        match self.media.run(task).await?? {
+            MediaOutput::Read(bytes) => Ok(bytes),
+            MediaOutput::Stored(_) => Err(MediaError::Missing { name }.into()),
+        }
+    }
+
+    /// Renders and stores the document of an effect, under a name made from the effect's id.
+    pub(super) async fn store(
+        &self,
+        invoice: Arc<Invoice>,
+        effect: &EffectId,
+        format: DocumentFormat,
+    ) -> Result<(String, StoredObject), DocumentError> {
+        let name = format!(
+            "{}/document-{}.{}",
+            invoice.id,
+            effect.sequence,
+            extension(format)
+        );
+        let bytes = self.render(invoice, format).await?;
+        match self
+            .media
+            .run(MediaTask::Put {
+                name: name.clone(),
+                bytes,
+            })
+            .await??
+        {
+            MediaOutput::Stored(stored) => Ok((name, stored)),
+            MediaOutput::Read(_) => Err(MediaError::Missing { name }.into()),
+        }
+    }
+
+    async fn logo(&self, invoice: &Invoice) -> Result<Option<Arc<Vec<u8>>>, StoreError> {
+        let Some(logo) = invoice.content.issuer.logo else {
+            return Ok(None);
+        };
+        let asset = self.directory.asset(invoice.organization, logo).await?;
+        Ok(asset.map(|asset| Arc::new(asset.bytes)))
+    }
+}
+
+const fn extension(format: DocumentFormat) -> &'static str {
+    match format {
+        DocumentFormat::Pdf => "pdf",
+        DocumentFormat::Xlsx => "xlsx",
+        DocumentFormat::Csv => "csv",
+        DocumentFormat::Json => "json",
     }
 }

@@ -1,24 +1,38 @@
-//! The handle through which everybody talks to invoices.
+//! All invoices of a node: the handle everybody talks to, and the actor that supervises the shards.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 
-use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::sync::watch;
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::{oneshot, watch};
+use tokio::time::Duration;
 
+pub use super::live::Published;
+
+use super::effects::EffectRunner;
+use super::invoice::{Call, InvoiceMessage, internal};
+use super::live::{Bounds, Live, LiveInvoices};
+use super::outbox::OutboxHandle;
+use super::root::Restarts;
+use super::shard::{Shard, ShardMessage};
+use super::slot::Slot;
+use crate::clock::Clock;
+use crate::domain::ids::EffectId;
 use crate::domain::ids::{InvoiceId, OrganizationId};
 use crate::domain::invoice::Invoice;
-use crate::domain::invoice::command::Request;
+use crate::domain::invoice::command::{Command, Initiator, Request};
 use crate::domain::invoice::decide::Refusal;
-use crate::store::StoreError;
+use crate::domain::invoice::effect::EffectError;
+use crate::domain::invoice::evolve::replay;
+use crate::store::{Epoch, InvoiceStore, SHARDS, SeriesStore, ShardId, StoreError, Stores};
 
-/// An invoice as it is now, with the bytes of its representation kept once they were made.
-#[derive(Debug)]
-pub struct Published {
-    pub invoice: Arc<Invoice>,
-    /// Filled by the edge: the JSON body of `GET /v1/invoices/{id}`.
-    pub representation: OnceLock<Bytes>,
-}
+/// How often a message is sent again to an actor that died before it began.
+const DELIVERIES: u32 = 20;
+/// How long to wait for a shard that is being restarted, and between two looks.
+const SHARD_WAIT: Duration = Duration::from_millis(20);
 
 /// A command carried out.
 #[derive(Debug, Clone)]
@@ -44,11 +58,119 @@ pub enum ExecuteError {
     Store(#[from] StoreError),
 }
 
+/// What the invoices of a node share.
+pub(super) struct Node {
+    pub(super) store: Arc<dyn InvoiceStore>,
+    pub(super) series: Arc<dyn SeriesStore>,
+    pub(super) clock: Clock,
+    pub(super) epoch: Epoch,
+    pub(super) live: LiveInvoices,
+    pub(super) outbox: OutboxHandle,
+    effects: OnceLock<EffectRunner>,
+    shards: Vec<Slot<ShardMessage>>,
+    shard_restarts: AtomicU64,
+    idle_after_ms: i64,
+}
+
+impl Node {
+    pub(super) fn start_effects(&self, invoice: &Arc<Invoice>) {
+        if let Some(effects) = self.effects.get() {
+            effects.start(invoice);
+        }
+    }
+
+    pub(super) fn effects_running(&self, invoice: &Invoice) -> bool {
+        self.effects
+            .get()
+            .is_some_and(|effects| effects.is_running(invoice))
+    }
+
+    /// The command that notes a failed attempt, with the time of the next one.
+    pub(super) fn fail_effect(
+        &self,
+        effect: EffectId,
+        error: EffectError,
+        attempt: u32,
+    ) -> Command {
+        match self.effects.get() {
+            Some(effects) => effects.failed(effect, error, attempt),
+            None => Command::FailEffect {
+                effect,
+                error,
+                retry_at: self.clock.now(),
+                max_attempts: 1,
+            },
+        }
+    }
+}
+
 /// Talks to invoices. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct InvoicesHandle {}
+#[derive(Clone)]
+pub struct InvoicesHandle {
+    node: Arc<Node>,
+}
+
+impl fmt::Debug for InvoicesHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("InvoicesHandle")
+    }
+}
+
+/// Does not keep the node alive: for what the node itself holds.
+#[derive(Clone)]
+pub(super) struct WeakInvoices {
+    node: Weak<Node>,
+}
+
+impl WeakInvoices {
+    pub(super) fn upgrade(&self) -> Option<InvoicesHandle> {
+        self.node.upgrade().map(|node| InvoicesHandle { node })
+    }
+}
 
 impl InvoicesHandle {
+    pub(super) fn downgrade(&self) -> WeakInvoices {
+        WeakInvoices {
+            node: Arc::downgrade(&self.node),
+        }
+    }
+
+    /// A handle whose shards are still to be started by [`Invoices`].
+    pub(super) fn new(
+        stores: &Stores,
+        clock: Clock,
+        outbox: OutboxHandle,
+        config: &crate::config::Actors,
+    ) -> Self {
+        let bounds = Bounds {
+            live: config.max_live_invoices,
+            waiting_per_invoice: config.max_waiting_per_invoice,
+            waiting: config.max_waiting,
+        };
+        let node = Node {
+            store: Arc::clone(&stores.invoices),
+            series: Arc::clone(&stores.series),
+            clock,
+            epoch: Epoch(1),
+            live: LiveInvoices::new(bounds),
+            outbox,
+            effects: OnceLock::new(),
+            shards: (0..SHARDS).map(|_| Slot::default()).collect(),
+            shard_restarts: AtomicU64::new(0),
+            idle_after_ms: i64::try_from(config.idle_after_s.saturating_mul(1_000))
+                .unwrap_or(i64::MAX),
+        };
+        Self {
+            node: Arc::new(node),
+        }
+    }
+
+    /// Gives the invoices the runner of their effects; it talks back to them.
+    pub(super) fn set_effects(&self, effects: EffectRunner) {
+        // Set once, while the node is put together.
+        let _ = self.node.effects.set(effects);
+    }
+
     /// Carries out a command. Another organization's invoice gives `Refused(NotFound)`.
     pub async fn execute(
         &self,
@@ -56,8 +178,19 @@ impl InvoicesHandle {
         id: InvoiceId,
         request: Request,
     ) -> Result<Executed, ExecuteError> {
-        let _ = (organization, id, request);
-        Err(ExecuteError::Busy)
+        self.deliver(id, Some(organization), request).await
+    }
+
+    /// Carries out a command of Faktor's own, whoever the invoice belongs to.
+    pub async fn execute_internal(
+        &self,
+        id: InvoiceId,
+        command: Command,
+        by: Initiator,
+        request_id: &str,
+    ) -> Result<Executed, ExecuteError> {
+        self.deliver(id, None, internal(command, by, request_id))
+            .await
     }
 
     /// The invoice now.
@@ -66,14 +199,36 @@ impl InvoicesHandle {
         organization: OrganizationId,
         id: InvoiceId,
     ) -> Result<Arc<Published>, ExecuteError> {
-        let _ = (organization, id);
-        Err(ExecuteError::Busy)
+        let published = self.get_for_page(id).await?;
+        if published.invoice.organization == organization {
+            Ok(published)
+        } else {
+            Err(Refusal::NotFound.into())
+        }
     }
 
     /// The invoice now, whoever owns it: for the customer's page, whose token is its own proof.
     pub async fn get_for_page(&self, id: InvoiceId) -> Result<Arc<Published>, ExecuteError> {
-        let _ = id;
-        Err(ExecuteError::Busy)
+        for _ in 0..DELIVERIES {
+            let live = self.live(id).await?;
+            live.touch(self.node.clock.now().as_millisecond());
+            if let Some(published) = live.published() {
+                return Ok(published);
+            }
+            let _place = self
+                .node
+                .live
+                .enter(&live)
+                .map_err(|_| ExecuteError::Busy)?;
+            let (reply, answer) = oneshot::channel();
+            if send(&live, InvoiceMessage::Get { reply })
+                && let Ok(result) = answer.await
+            {
+                return result;
+            }
+            self.node.live.remove(id, &live);
+        }
+        Err(ExecuteError::Crashed)
     }
 
     /// The invoice as it was at a moment, replayed from its history.
@@ -83,14 +238,214 @@ impl InvoicesHandle {
         id: InvoiceId,
         at: Timestamp,
     ) -> Result<Arc<Invoice>, ExecuteError> {
-        let _ = (organization, id, at);
-        Err(ExecuteError::Busy)
+        let history = self
+            .node
+            .history_until(id, |recorded| recorded.at <= at)
+            .await?;
+        replay(&history)
+            .filter(|invoice| invoice.organization == organization)
+            .map(Arc::new)
+            .ok_or_else(|| Refusal::NotFound.into())
     }
 
     /// Tells of every new version from now on. A receiver may see several at once: read what lies
     /// between from the store.
     pub fn watch(&self, id: InvoiceId) -> watch::Receiver<u64> {
-        let _ = id;
-        watch::channel(0).1
+        self.node.live.watch(id)
+    }
+
+    /// Lets an invoice look at the clock and at what is pending.
+    pub(super) async fn wake(&self, id: InvoiceId) -> Result<(), ExecuteError> {
+        let live = self.live(id).await?;
+        if !send(&live, InvoiceMessage::Wake) {
+            self.node.live.remove(id, &live);
+        }
+        Ok(())
+    }
+
+    /// Lets idle invoices, and those above the bound, leave memory.
+    pub(super) fn retire_idle(&self) {
+        let now_ms = self.node.clock.now().as_millisecond();
+        for live in self.node.live.retirable(now_ms - self.node.idle_after_ms) {
+            send(&live, InvoiceMessage::Retire);
+        }
+    }
+
+    /// Effects under way.
+    pub fn effects_running(&self) -> u64 {
+        self.node.effects.get().map_or(0, EffectRunner::running)
+    }
+
+    /// Invoices in memory.
+    pub fn live_count(&self) -> u64 {
+        self.node.live.len() as u64
+    }
+
+    /// Commands waiting.
+    pub fn waiting(&self) -> u64 {
+        self.node.live.waiting() as u64
+    }
+
+    /// Event streams and waiting payers.
+    pub fn watched(&self) -> u64 {
+        self.node.live.watched() as u64
+    }
+
+    /// Shards running.
+    pub(super) fn shards_running(&self) -> u64 {
+        self.node
+            .shards
+            .iter()
+            .filter(|shard| shard.is_running())
+            .count() as u64
+    }
+
+    pub(super) fn shard_restarts(&self) -> u64 {
+        self.node.shard_restarts.load(Ordering::Relaxed)
+    }
+
+    async fn deliver(
+        &self,
+        id: InvoiceId,
+        organization: Option<OrganizationId>,
+        request: Request,
+    ) -> Result<Executed, ExecuteError> {
+        let call = Arc::new(Call {
+            request,
+            organization,
+            started: AtomicBool::new(false),
+        });
+        let mut begun = 0;
+        for _ in 0..DELIVERIES {
+            let live = self.live(id).await?;
+            live.touch(self.node.clock.now().as_millisecond());
+            let _place = self
+                .node
+                .live
+                .enter(&live)
+                .map_err(|_| ExecuteError::Busy)?;
+            let (reply, answer) = oneshot::channel();
+            if send(
+                &live,
+                InvoiceMessage::Execute {
+                    call: Arc::clone(&call),
+                    reply,
+                },
+            ) && let Ok(result) = answer.await
+            {
+                return result;
+            }
+            // The actor is gone. A command it had begun is asked for once more (its key tells a
+            // repeat); one that was only waiting was never seen.
+            self.node.live.remove(id, &live);
+            if call.started.swap(false, Ordering::AcqRel) {
+                begun += 1;
+                if begun == 2 || call.request.key.is_none() {
+                    return Err(ExecuteError::Crashed);
+                }
+            }
+        }
+        Err(ExecuteError::Crashed)
+    }
+
+    /// The live invoice: from the map, else from its shard.
+    async fn live(&self, id: InvoiceId) -> Result<Arc<Live>, ExecuteError> {
+        if let Some(live) = self.node.live.get(id) {
+            return Ok(live);
+        }
+        let shard = &self.node.shards[usize::from(ShardId::of(id).0)];
+        for _ in 0..DELIVERIES {
+            let (reply, answer) = oneshot::channel();
+            if shard.send(ShardMessage::Activate { id, reply }).is_ok()
+                && let Ok(live) = answer.await
+            {
+                if self.node.live.len() > self.node.live.bounds.live {
+                    self.retire_idle();
+                }
+                return Ok(live);
+            }
+            tokio::time::sleep(SHARD_WAIT).await;
+        }
+        Err(ExecuteError::Busy)
+    }
+}
+
+fn send(live: &Live, message: InvoiceMessage) -> bool {
+    live.actor()
+        .is_some_and(|actor| actor.send_message(message).is_ok())
+}
+
+/// Supervises the shards.
+pub(super) struct Invoices {
+    pub(super) handle: InvoicesHandle,
+}
+
+pub(super) struct InvoicesState {
+    shards: HashMap<ActorId, u16>,
+    restarts: Restarts,
+}
+
+impl Actor for Invoices {
+    type Msg = ();
+    type State = InvoicesState;
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<()>,
+        (): (),
+    ) -> Result<InvoicesState, ActorProcessingErr> {
+        let mut state = InvoicesState {
+            shards: HashMap::new(),
+            restarts: Restarts::default(),
+        };
+        for shard in 0..SHARDS {
+            self.start_shard(&myself, &mut state, shard).await?;
+        }
+        Ok(state)
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<()>,
+        event: SupervisionEvent,
+        state: &mut InvoicesState,
+    ) -> Result<(), ActorProcessingErr> {
+        let (actor, reason) = match event {
+            SupervisionEvent::ActorFailed(actor, error) => (actor, error.to_string()),
+            SupervisionEvent::ActorTerminated(actor, _, reason) => {
+                (actor, reason.unwrap_or_else(|| "it stopped".to_owned()))
+            }
+            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {
+                return Ok(());
+            }
+        };
+        if let Some(shard) = state.shards.remove(&actor.get_id()) {
+            tracing::error!(shard, reason, "a shard went down and is started again");
+            state.restarts.note(self.handle.node.clock.now())?;
+            self.handle
+                .node
+                .shard_restarts
+                .fetch_add(1, Ordering::Relaxed);
+            self.start_shard(&myself, state, shard).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Invoices {
+    async fn start_shard(
+        &self,
+        myself: &ActorRef<()>,
+        state: &mut InvoicesState,
+        shard: u16,
+    ) -> Result<(), ActorProcessingErr> {
+        let actor = Shard {
+            node: Arc::clone(&self.handle.node),
+        };
+        let (actor, _) = Actor::spawn_linked(None, actor, (), myself.get_cell()).await?;
+        state.shards.insert(actor.get_id(), shard);
+        self.handle.node.shards[usize::from(shard)].set(actor);
+        Ok(())
     }
 }

@@ -2,7 +2,19 @@
 
 pub mod auth_cache;
 pub mod documents;
+mod effects;
 pub mod inbox;
+mod invoice;
 pub mod invoices;
+mod live;
+pub mod mail;
+pub mod media;
 pub mod outbox;
+pub mod payment;
+pub mod pdf;
+pub mod pool;
 pub mod root;
+mod shard;
+mod slot;
+mod sweeper;
+mod throttle;

@@ -1,14 +1,119 @@
-//! Public events on their way out.
+//! Public events on their way out: published to the feed in order, by one actor.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
+use tokio::time::Duration;
+
+use super::slot::Slot;
+use crate::store::FeedStore;
+
+/// Events published in one transaction.
+const BATCH: u16 = 500;
+/// How long the outbox lets events gather, so that a burst is one transaction.
+const GATHER: Duration = Duration::from_millis(5);
+/// When to look again after the store failed, or in case a nudge was lost in a crash.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+pub(super) enum OutboxMessage {
+    Publish,
+}
 
 /// Tells of events that reached the feed. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct OutboxHandle {}
+pub struct OutboxHandle {
+    slot: Slot<OutboxMessage>,
+    /// A `Publish` is on its way already.
+    nudged: Arc<AtomicBool>,
+    published: watch::Sender<u64>,
+    total: Arc<AtomicU64>,
+}
 
 impl OutboxHandle {
+    pub(super) fn new() -> Self {
+        Self {
+            slot: Slot::default(),
+            nudged: Arc::default(),
+            published: watch::channel(0).0,
+            total: Arc::default(),
+        }
+    }
+
     /// Changes whenever events were published, of any organization.
     pub fn watch(&self) -> watch::Receiver<u64> {
-        watch::channel(0).1
+        self.published.subscribe()
+    }
+
+    /// Says that there are events to publish.
+    pub(super) fn nudge(&self) {
+        if !self.nudged.swap(true, Ordering::AcqRel) {
+            // While it is being restarted it looks by itself.
+            let _ = self.slot.send(OutboxMessage::Publish);
+        }
+    }
+
+    /// Events published since the start.
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+}
+
+pub(super) struct Outbox {
+    pub(super) store: Arc<dyn FeedStore>,
+    pub(super) handle: OutboxHandle,
+}
+
+impl Actor for Outbox {
+    type Msg = OutboxMessage;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<OutboxMessage>,
+        (): (),
+    ) -> Result<(), ActorProcessingErr> {
+        self.handle.slot.set(myself.clone());
+        myself.send_interval(LOOK_AGAIN, || OutboxMessage::Publish);
+        myself.send_message(OutboxMessage::Publish)?;
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<OutboxMessage>,
+        message: OutboxMessage,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            OutboxMessage::Publish => self.publish().await,
+        }
+        Ok(())
+    }
+}
+
+impl Outbox {
+    async fn publish(&self) {
+        tokio::time::sleep(GATHER).await;
+        // From here on a new event needs a new nudge.
+        self.handle.nudged.store(false, Ordering::Release);
+        loop {
+            match self.store.publish(BATCH).await {
+                Ok(events) if events.is_empty() => return,
+                Ok(events) => self.tell(events.len()),
+                Err(error) => {
+                    tracing::warn!(%error, "events could not be published; tried again in 2 s");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn tell(&self, count: usize) {
+        metrics::counter!("faktor_outbox_published_total").increment(count as u64);
+        let total = self.handle.total.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
+        self.handle.published.send_replace(total);
     }
 }

@@ -18,7 +18,11 @@ fn parse_prefixed(text: &str, prefix: &'static str) -> Result<Uuid, InvalidId> {
         .strip_prefix(prefix)
         .and_then(|rest| rest.strip_prefix('_'))
         .filter(|digits| digits.len() == 32)
-        .filter(|digits| digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+        .filter(|digits| {
+            digits
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        })
         .ok_or(InvalidId { prefix })?;
     Uuid::try_parse(digits).map_err(|_| InvalidId { prefix })
 }
@@ -120,7 +124,9 @@ impl FromStr for EffectId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let invalid = || InvalidId { prefix: InvoiceId::PREFIX };
+        let invalid = || InvalidId {
+            prefix: InvoiceId::PREFIX,
+        };
         let mut parts = text.splitn(3, '-');
         let (Some(invoice), Some(kind), Some(sequence)) =
             (parts.next(), parts.next(), parts.next())
@@ -149,8 +155,15 @@ mod tests {
     #[test]
     fn an_id_of_another_kind_is_refused() {
         let customer = CustomerId::new(Uuid::from_u128(7)).to_string();
-        assert_eq!(customer.parse::<InvoiceId>(), Err(InvalidId { prefix: "inv" }));
+        assert_eq!(
+            customer.parse::<InvoiceId>(),
+            Err(InvalidId { prefix: "inv" })
+        );
         assert!("inv_0".parse::<InvoiceId>().is_err());
-        assert!("inv_0000000000000000000000000000000G".parse::<InvoiceId>().is_err());
+        assert!(
+            "inv_0000000000000000000000000000000G"
+                .parse::<InvoiceId>()
+                .is_err()
+        );
     }
 }

@@ -20,6 +20,11 @@ pub struct Currency {
 }
 
 impl Currency {
+    pub const EUR: Self = Self {
+        code: *b"EUR",
+        decimals: 2,
+    };
+
     pub fn code(&self) -> &str {
         // Only ASCII codes of the table are ever constructed.
         std::str::from_utf8(&self.code).unwrap_or("XXX")
@@ -37,7 +42,10 @@ impl Currency {
 
     /// Every currency known, in order of its code.
     pub fn all() -> impl Iterator<Item = Self> {
-        currencies::ALL.iter().map(|&(code, decimals)| Self { code: *code, decimals })
+        currencies::ALL.iter().map(|&(code, decimals)| Self {
+            code: *code,
+            decimals,
+        })
     }
 }
 
@@ -53,7 +61,10 @@ impl FromStr for Currency {
         let code: [u8; 3] = text.as_bytes().try_into().map_err(|_| UnknownCurrency)?;
         currencies::ALL
             .binary_search_by_key(&&code, |(known, _)| known)
-            .map(|at| Self { code, decimals: currencies::ALL[at].1 })
+            .map(|at| Self {
+                code,
+                decimals: currencies::ALL[at].1,
+            })
             .map_err(|_| UnknownCurrency)
     }
 }
@@ -117,7 +128,10 @@ impl Money {
             return Err(MoneyError::TooManyDecimals { currency });
         }
         let factor = 10_i128.pow(currency.decimals() - amount.scale());
-        let minor = amount.mantissa().checked_mul(factor).ok_or(MoneyError::TooLarge)?;
+        let minor = amount
+            .mantissa()
+            .checked_mul(factor)
+            .ok_or(MoneyError::TooLarge)?;
         Self::from_i128(minor, currency)
     }
 
@@ -136,11 +150,17 @@ impl Money {
         if self.currency != other.currency {
             return Err(MoneyError::CurrencyMismatch(self.currency, other.currency));
         }
-        Self::from_i128(i128::from(self.minor) + i128::from(other.minor), self.currency)
+        Self::from_i128(
+            i128::from(self.minor) + i128::from(other.minor),
+            self.currency,
+        )
     }
 
     pub fn checked_sub(self, other: Self) -> Result<Self, MoneyError> {
-        self.checked_add(Self { minor: -other.minor, currency: other.currency })
+        self.checked_add(Self {
+            minor: -other.minor,
+            currency: other.currency,
+        })
     }
 
     pub const fn is_zero(self) -> bool {
@@ -166,7 +186,12 @@ impl fmt::Display for Money {
         if width == 0 {
             write!(f, "{sign}{minor}")
         } else {
-            write!(f, "{sign}{}.{:0width$}", minor / per_major, minor % per_major)
+            write!(
+                f,
+                "{sign}{}.{:0width$}",
+                minor / per_major,
+                minor % per_major
+            )
         }
     }
 }
@@ -206,7 +231,10 @@ mod tests {
     fn more_decimals_than_the_currency_has_are_refused() {
         let yen = currency("JPY");
         assert!(Money::from_decimal("1.5".parse().unwrap(), yen).is_err());
-        assert_eq!(Money::from_decimal("1.0".parse().unwrap(), yen), Ok(Money::new(1, yen)));
+        assert_eq!(
+            Money::from_decimal("1.0".parse().unwrap(), yen),
+            Ok(Money::new(1, yen))
+        );
     }
 
     #[test]

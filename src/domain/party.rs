@@ -60,8 +60,17 @@ pub enum Locale {
 }
 
 impl Locale {
-    pub const ALL: [Self; 9] =
-        [Self::En, Self::De, Self::Fr, Self::Es, Self::It, Self::Nl, Self::Pl, Self::Pt, Self::Vi];
+    pub const ALL: [Self; 9] = [
+        Self::En,
+        Self::De,
+        Self::Fr,
+        Self::Es,
+        Self::It,
+        Self::Nl,
+        Self::Pl,
+        Self::Pt,
+        Self::Vi,
+    ];
 
     pub const fn code(self) -> &'static str {
         match self {
@@ -80,7 +89,9 @@ impl Locale {
     /// Reads `de`, and the region forms `de-AT` and `de_AT`.
     pub fn parse(text: &str) -> Option<Self> {
         let language = text.split(['-', '_']).next()?.to_ascii_lowercase();
-        Self::ALL.into_iter().find(|locale| locale.code() == language)
+        Self::ALL
+            .into_iter()
+            .find(|locale| locale.code() == language)
     }
 }
 

@@ -35,7 +35,11 @@ impl Problems {
             ("", field) => field.to_owned(),
             (path, field) => format!("{path}.{field}"),
         };
-        self.found.push(Problem { param, code: Cow::Borrowed(code), detail: detail.into() });
+        self.found.push(Problem {
+            param,
+            code: Cow::Borrowed(code),
+            detail: detail.into(),
+        });
     }
 
     /// Runs `check` with `field` appended to the path.
@@ -77,6 +81,10 @@ impl Problems {
 
     /// `Ok(value)` when nothing was found.
     pub fn finish<T>(self, value: T) -> Result<T, Vec<Problem>> {
-        if self.found.is_empty() { Ok(value) } else { Err(self.found) }
+        if self.found.is_empty() {
+            Ok(value)
+        } else {
+            Err(self.found)
+        }
     }
 }

@@ -74,7 +74,11 @@ impl SeriesPattern {
             pieces.push(piece);
             rest = after;
         }
-        match pieces.iter().filter(|piece| matches!(piece, Piece::Counter(_))).count() {
+        match pieces
+            .iter()
+            .filter(|piece| matches!(piece, Piece::Counter(_)))
+            .count()
+        {
             0 => Err(PatternError::NoCounter),
             1 => Ok(Self { pieces }),
             _ => Err(PatternError::TwoCounters),
@@ -166,14 +170,20 @@ mod tests {
     #[test]
     fn longer_padding_goes_on_with_the_same_counter() {
         let day = date(2026, 1, 1);
-        assert_eq!(pattern("{YYYY}-{000}").key(day), pattern("{YYYY}-{00000}").key(day));
+        assert_eq!(
+            pattern("{YYYY}-{000}").key(day),
+            pattern("{YYYY}-{00000}").key(day)
+        );
     }
 
     #[test]
     fn a_pattern_has_exactly_one_counter_and_known_fields() {
         let error = |text: &str| SeriesPattern::parse(text).unwrap_err();
         assert_eq!(error(""), PatternError::Length);
-        assert_eq!(error(&format!("{}{{0}}", "A".repeat(38))), PatternError::Length);
+        assert_eq!(
+            error(&format!("{}{{0}}", "A".repeat(38))),
+            PatternError::Length
+        );
         assert!(SeriesPattern::parse(&format!("{}{{0}}", "A".repeat(37))).is_ok());
         assert_eq!(error("{YYYY}"), PatternError::NoCounter);
         assert_eq!(error("{0}{0}"), PatternError::TwoCounters);

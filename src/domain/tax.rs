@@ -23,7 +23,15 @@ pub enum TaxCategory {
 }
 
 impl TaxCategory {
-    pub const ALL: [Self; 7] = [Self::S, Self::Z, Self::E, Self::AE, Self::K, Self::G, Self::O];
+    pub const ALL: [Self; 7] = [
+        Self::S,
+        Self::Z,
+        Self::E,
+        Self::AE,
+        Self::K,
+        Self::G,
+        Self::O,
+    ];
 
     pub const fn code(self) -> &'static str {
         match self {
@@ -38,7 +46,9 @@ impl TaxCategory {
     }
 
     pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|category| category.code() == text)
+        Self::ALL
+            .into_iter()
+            .find(|category| category.code() == text)
     }
 
     /// Whether the document must say why no tax is due (EN 16931 BR-E-10, BR-AE-10, BR-IC-10,
@@ -72,6 +82,10 @@ pub struct Tax {
 
 impl Tax {
     pub const fn standard(rate: Decimal) -> Self {
-        Self { category: TaxCategory::S, rate, exemption_reason: None }
+        Self {
+            category: TaxCategory::S,
+            rate,
+            exemption_reason: None,
+        }
     }
 }

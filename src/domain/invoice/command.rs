@@ -99,6 +99,8 @@ pub enum Command {
     Pay {
         payment_method: String,
     },
+    /// Asks for the provider's page on which the customer pays, unless there is one.
+    OfferPayment,
     /// Money received elsewhere.
     RecordPayment {
         amount: Money,
@@ -163,6 +165,11 @@ pub enum Command {
         retry_at: Timestamp,
         max_attempts: u32,
     },
+    /// There was no room to try it (a full queue, a rate limit, a pause); no attempt is counted.
+    PostponeEffect {
+        effect: EffectId,
+        until: Timestamp,
+    },
 }
 
 impl Command {
@@ -177,6 +184,7 @@ impl Command {
             Self::AssignNumber { .. } => "assign_number",
             Self::Send { .. } => "send",
             Self::Pay { .. } => "pay",
+            Self::OfferPayment => "offer_payment",
             Self::RecordPayment { .. } => "record_payment",
             Self::Void { .. } => "void",
             Self::MarkUncollectible { .. } => "mark_uncollectible",
@@ -192,6 +200,7 @@ impl Command {
             Self::ReceiveProviderPayment { .. } => "receive_provider_payment",
             Self::FailCharge { .. } => "fail_charge",
             Self::FailEffect { .. } => "fail_effect",
+            Self::PostponeEffect { .. } => "postpone_effect",
         }
     }
 

@@ -24,7 +24,10 @@ pub enum EffectKind {
     /// Take the provider's page down.
     ExpirePaymentLink { link: String },
     /// Charge a payment method.
-    Charge { payment_method: String, amount: Money },
+    Charge {
+        payment_method: String,
+        amount: Money,
+    },
     /// Send the invoice by mail.
     Mail { order: SendOrder },
     /// Tell an uploader that the file is ready.
@@ -78,7 +81,10 @@ impl FromStr for EffectKindName {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|kind| kind.name() == text).ok_or(())
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.name() == text)
+            .ok_or(())
     }
 }
 
@@ -133,7 +139,10 @@ pub struct PendingEffect {
 impl PendingEffect {
     pub(super) fn blocks_another_charge(&self) -> bool {
         let is_charge = matches!(self.kind, EffectKind::Charge { .. });
-        let unknown = self.last_error.as_ref().is_some_and(|error| error.outcome_unknown);
+        let unknown = self
+            .last_error
+            .as_ref()
+            .is_some_and(|error| error.outcome_unknown);
         is_charge && (!self.parked || unknown)
     }
 
@@ -168,7 +177,8 @@ pub enum ChargeState {
     },
     /// Given up until an operator's retry.
     Parked(EffectError),
-    /// Not a charge of this invoice, or its outcome was overtaken by a later one.
+    /// Not a charge of this invoice; or its outcome was overtaken by a later one; or it failed and
+    /// was dropped when the money came in otherwise.
     Unknown,
 }
 
@@ -187,13 +197,19 @@ impl Invoice {
                 _ => ChargeState::Unknown,
             };
         }
-        if self.payment.received.iter().any(|payment| payment.charge.as_ref() == Some(id)) {
+        if self
+            .payment
+            .received
+            .iter()
+            .any(|payment| payment.charge.as_ref() == Some(id))
+        {
             return ChargeState::Succeeded;
         }
         match &self.payment.last_failure {
-            Some(failure) if failure.effect == *id => {
-                ChargeState::Declined { code: failure.code.clone(), detail: failure.detail.clone() }
-            }
+            Some(failure) if failure.effect == *id => ChargeState::Declined {
+                code: failure.code.clone(),
+                detail: failure.detail.clone(),
+            },
             _ => ChargeState::Unknown,
         }
     }
@@ -214,7 +230,11 @@ impl Invoice {
             .map(|effect| effect.next_attempt_at);
         // While a number is being allocated, a scheduled send waits for it, not for the clock.
         let waits_for_number = matches!(self.state, State::Finalizing { .. });
-        let send = self.delivery.scheduled.as_ref().filter(|_| !waits_for_number);
+        let send = self
+            .delivery
+            .scheduled
+            .as_ref()
+            .filter(|_| !waits_for_number);
         let send = send.map(|scheduled| scheduled.at);
         effects.chain(send).chain(self.becomes_overdue_at()).min()
     }

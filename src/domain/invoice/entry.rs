@@ -62,6 +62,8 @@ pub enum Entry {
         effect: EffectId,
         stored: StoredDocument,
     },
+    /// The customer wants to pay, and there is no page for it yet.
+    PaymentLinkRequested,
     PaymentLinkCreated {
         effect: EffectId,
         link: PaymentLink,
@@ -113,6 +115,10 @@ pub enum Entry {
         error: EffectError,
         retry_at: Timestamp,
     },
+    EffectPostponed {
+        effect: EffectId,
+        until: Timestamp,
+    },
     EffectParked {
         effect: EffectId,
         error: EffectError,
@@ -120,6 +126,44 @@ pub enum Entry {
     EffectsRetried {
         effects: Vec<EffectId>,
     },
+}
+
+impl Entry {
+    /// The entry's `type` as it is written.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Created { .. } => "created",
+            Self::Edited { .. } => "edited",
+            Self::Deleted => "deleted",
+            Self::FinalizeRequested { .. } => "finalize_requested",
+            Self::Finalized { .. } => "finalized",
+            Self::SendScheduled { .. } => "send_scheduled",
+            Self::SendCancelled { .. } => "send_cancelled",
+            Self::SendRequested { .. } => "send_requested",
+            Self::NoticeRequested { .. } => "notice_requested",
+            Self::EffectClaimed { .. } => "effect_claimed",
+            Self::DocumentStored { .. } => "document_stored",
+            Self::PaymentLinkRequested => "payment_link_requested",
+            Self::PaymentLinkCreated { .. } => "payment_link_created",
+            Self::PaymentLinkExpired { .. } => "payment_link_expired",
+            Self::MailSent { .. } => "mail_sent",
+            Self::NoticeSent { .. } => "notice_sent",
+            Self::ChargeRequested { .. } => "charge_requested",
+            Self::ChargeFailed { .. } => "charge_failed",
+            Self::ChargeSettled { .. } => "charge_settled",
+            Self::PaymentReceived { .. } => "payment_received",
+            Self::Paid => "paid",
+            Self::BecameOverdue => "became_overdue",
+            Self::Voided { .. } => "voided",
+            Self::MarkedUncollectible { .. } => "marked_uncollectible",
+            Self::Viewed => "viewed",
+            Self::PageSecretRotated { .. } => "page_secret_rotated",
+            Self::EffectFailed { .. } => "effect_failed",
+            Self::EffectPostponed { .. } => "effect_postponed",
+            Self::EffectParked { .. } => "effect_parked",
+            Self::EffectsRetried { .. } => "effects_retried",
+        }
+    }
 }
 
 /// An entry as it stands in the history.

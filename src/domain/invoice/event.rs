@@ -67,6 +67,7 @@ pub const fn kind_of(entry: &Entry) -> Option<&'static str> {
         | Entry::SendRequested { .. }
         | Entry::NoticeRequested { .. }
         | Entry::EffectClaimed { .. }
+        | Entry::PaymentLinkRequested
         | Entry::PaymentLinkCreated { .. }
         | Entry::PaymentLinkExpired { .. }
         | Entry::NoticeSent { .. }
@@ -74,6 +75,7 @@ pub const fn kind_of(entry: &Entry) -> Option<&'static str> {
         | Entry::ChargeSettled { .. }
         | Entry::PageSecretRotated { .. }
         | Entry::EffectFailed { .. }
+        | Entry::EffectPostponed { .. }
         | Entry::EffectsRetried { .. } => None,
     }
 }

@@ -21,9 +21,7 @@ const REMEMBERED_IDS: usize = 16;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// The same request was carried out before and left this version.
-    Replayed {
-        version: u64,
-    },
+    Replayed { version: u64 },
     /// Nothing to do: the invoice already is as asked.
     Unchanged,
     Changed {
@@ -45,25 +43,43 @@ pub fn step(
             return Ok(Step::Replayed { version });
         }
         let deleted = matches!(invoice.state, State::Deleted { .. });
-        if request.expected_version.is_some_and(|expected| expected != invoice.version) && !deleted
+        if request
+            .expected_version
+            .is_some_and(|expected| expected != invoice.version)
+            && !deleted
         {
-            return Err(Refusal::VersionMismatch { current: invoice.version });
+            return Err(Refusal::VersionMismatch {
+                current: invoice.version,
+            });
         }
     }
     let entries = decide(invoice, id, &request.command, now)?;
     if entries.is_empty() {
         return Ok(Step::Unchanged);
     }
-    let recorded = record(entries, invoice.map_or(0, |invoice| invoice.version), request, now);
+    let recorded = record(
+        entries,
+        invoice.map_or(0, |invoice| invoice.version),
+        request,
+        now,
+    );
     let mut events = Vec::new();
     let mut after = invoice.cloned();
     for recorded in &recorded {
         after = evolve(after, recorded);
-        events.extend(after.as_ref().and_then(|after| public_event(after, recorded)));
+        events.extend(
+            after
+                .as_ref()
+                .and_then(|after| public_event(after, recorded)),
+        );
     }
     // The first entry of a new invoice is always `Created`.
     let invoice = Box::new(after.ok_or(Refusal::NotFound)?);
-    Ok(Step::Changed { invoice, recorded, events })
+    Ok(Step::Changed {
+        invoice,
+        recorded,
+        events,
+    })
 }
 
 /// The version that the same request left when it was carried out before.

@@ -13,13 +13,19 @@ pub(super) struct Exact {
 impl Exact {
     pub(super) fn times(self, other: Self) -> Option<Self> {
         let mantissa = self.mantissa.checked_mul(other.mantissa)?;
-        Some(Self { mantissa, scale: self.scale + other.scale })
+        Some(Self {
+            mantissa,
+            scale: self.scale + other.scale,
+        })
     }
 
     /// What is left of one after this many percent: `1 - self / 100`.
     pub(super) fn percent_left(self) -> Option<Self> {
         let whole = 100_i128.checked_mul(pow10(self.scale)?)?;
-        Some(Self { mantissa: whole.checked_sub(self.mantissa)?, scale: self.scale + 2 })
+        Some(Self {
+            mantissa: whole.checked_sub(self.mantissa)?,
+            scale: self.scale + 2,
+        })
     }
 
     /// Rounded to whole units of `10^-decimals`.
@@ -33,14 +39,20 @@ impl Exact {
     /// As a fraction of whole hundreds: a rate of 19.5 % is 195 of 1000.
     pub(super) fn percent(self) -> Option<Percent> {
         let whole = 100_i128.checked_mul(pow10(self.scale)?)?;
-        Some(Percent { part: self.mantissa, whole })
+        Some(Percent {
+            part: self.mantissa,
+            whole,
+        })
     }
 }
 
 impl From<Decimal> for Exact {
     fn from(number: Decimal) -> Self {
         let number = number.normalize();
-        Self { mantissa: number.mantissa(), scale: number.scale() }
+        Self {
+            mantissa: number.mantissa(),
+            scale: number.scale(),
+        }
     }
 }
 
@@ -65,15 +77,25 @@ impl Percent {
 
     /// The same, unrounded: numerator and (positive) denominator.
     pub(super) fn without_exact(self, gross: i128) -> Option<(i128, i128)> {
-        Some((gross.checked_mul(self.whole)?, self.whole.checked_add(self.part)?))
+        Some((
+            gross.checked_mul(self.whole)?,
+            self.whole.checked_add(self.part)?,
+        ))
     }
 }
 
 /// `numerator / denominator` rounded half away from zero; `denominator` is positive.
 pub(super) const fn div_half_away(numerator: i128, denominator: i128) -> i128 {
-    let (quotient, rest) = (numerator / denominator, (numerator % denominator).unsigned_abs());
+    let (quotient, rest) = (
+        numerator / denominator,
+        (numerator % denominator).unsigned_abs(),
+    );
     // Not `2 * rest`, which might not fit.
-    if rest >= denominator.unsigned_abs() - rest { quotient + numerator.signum() } else { quotient }
+    if rest >= denominator.unsigned_abs() - rest {
+        quotient + numerator.signum()
+    } else {
+        quotient
+    }
 }
 
 fn pow10(exponent: u32) -> Option<i128> {

@@ -189,7 +189,11 @@ impl Totals {
         // Without tax, charges are rounded per group and the discount is the rest. Where there is
         // no discount, or the cents would make it negative, the rest belongs to the charge.
         let lines_net = nets.iter().sum::<i128>();
-        let discount_net = if discount == 0 { 0 } else { (lines_net + charge_net - net).max(0) };
+        let discount_net = if discount == 0 {
+            0
+        } else {
+            (lines_net + charge_net - net).max(0)
+        };
         Ok(Self {
             lines: (0..amounts.len())
                 .map(|line| {
@@ -304,7 +308,10 @@ fn discounts(content: &Content, amounts: &[i128]) -> Result<(i128, Vec<i128>), T
             return Err(TotalsError::DiscountTooLarge { part });
         }
     }
-    Ok((discount, share::split(discount, amounts).ok_or(TotalsError::TooLarge)?))
+    Ok((
+        discount,
+        share::split(discount, amounts).ok_or(TotalsError::TooLarge)?,
+    ))
 }
 
 /// Each line's part of all document charges together.
@@ -330,7 +337,9 @@ fn group(content: &Content) -> Result<Vec<Group<'_>>, TotalsError> {
     for (index, line) in content.lines.iter().enumerate() {
         let tax = &line.tax;
         if tax.rate.is_sign_negative() && !tax.rate.is_zero() {
-            return Err(TotalsError::NegativeValue { part: Part::LineTax(index) });
+            return Err(TotalsError::NegativeValue {
+                part: Part::LineTax(index),
+            });
         }
         let known = groups
             .iter_mut()
@@ -339,7 +348,9 @@ fn group(content: &Content) -> Result<Vec<Group<'_>>, TotalsError> {
             Some(group) => group.lines.push(index),
             None => groups.push(Group {
                 tax,
-                rate: Exact::from(tax.rate).percent().ok_or(TotalsError::TooLarge)?,
+                rate: Exact::from(tax.rate)
+                    .percent()
+                    .ok_or(TotalsError::TooLarge)?,
                 lines: vec![index],
             }),
         }
@@ -365,7 +376,11 @@ fn exclusive(group: &Group<'_>, shares: &[Share], rounding: Rounding) -> Option<
         Rounding::PerRate => group.rate.of(base)?,
         Rounding::PerLine => sum_over(group, |line| group.rate.of(shares[line].after))?,
     };
-    Some(GroupTotals { base, tax, charge: sum_over(group, |line| Some(shares[line].charge))? })
+    Some(GroupTotals {
+        base,
+        tax,
+        charge: sum_over(group, |line| Some(shares[line].charge))?,
+    })
 }
 
 /// Prices with tax; writes the nets of the group's lines.
@@ -404,12 +419,16 @@ fn inclusive(
         }
     }
     let charge = rate.without(sum_over(group, |line| Some(shares[line].charge))?)?;
-    Some(GroupTotals { base, tax: gross - base, charge })
+    Some(GroupTotals {
+        base,
+        tax: gross - base,
+        charge,
+    })
 }
 
 fn sum_over(group: &Group<'_>, of: impl Fn(usize) -> Option<i128>) -> Option<i128> {
-    group.lines.iter().try_fold(0_i128, |sum, &line| sum.checked_add(of(line)?))
+    group
+        .lines
+        .iter()
+        .try_fold(0_i128, |sum, &line| sum.checked_add(of(line)?))
 }
-
-#[cfg(test)]
-mod tests;

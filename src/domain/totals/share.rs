@@ -6,11 +6,17 @@ use std::cmp::Reverse;
 /// are rounded down, then those with the largest remainders get one more, the first one on a tie.
 /// `target` lies less than one unit from the exact sum, `denominator` is positive.
 pub(super) fn apportion(target: i128, numerators: &[i128], denominator: i128) -> Vec<i128> {
-    let mut parts: Vec<i128> = numerators.iter().map(|n| n.div_euclid(denominator)).collect();
+    let mut parts: Vec<i128> = numerators
+        .iter()
+        .map(|n| n.div_euclid(denominator))
+        .collect();
     let missing = target - parts.iter().sum::<i128>();
     let mut order: Vec<usize> = (0..parts.len()).collect();
     order.sort_by_key(|&at| Reverse(numerators[at].rem_euclid(denominator)));
-    for at in order.into_iter().take(usize::try_from(missing).unwrap_or(0)) {
+    for at in order
+        .into_iter()
+        .take(usize::try_from(missing).unwrap_or(0))
+    {
         parts[at] += 1;
     }
     parts
@@ -27,8 +33,10 @@ pub(super) fn split(amount: i128, weights: &[i128]) -> Option<Vec<i128>> {
     if sum == 0 {
         return None;
     }
-    let numerators =
-        weights.iter().map(|weight| weight.checked_mul(amount)).collect::<Option<Vec<_>>>()?;
+    let numerators = weights
+        .iter()
+        .map(|weight| weight.checked_mul(amount))
+        .collect::<Option<Vec<_>>>()?;
     Some(apportion(amount, &numerators, sum))
 }
 

@@ -1,8 +1,18 @@
 //! Payment providers.
 
+use jiff::Timestamp;
+
 use crate::domain::ids::{EffectId, InvoiceId, OrganizationId};
 use crate::domain::money::Money;
-use jiff::Timestamp;
+
+mod event;
+pub mod sandbox;
+mod signature;
+
+use sandbox::SandboxProvider;
+
+/// The method of payments made with a card, as the domain names it.
+const CARD: &str = "card";
 
 /// A charge; `effect` is the idempotency key.
 #[derive(Debug, Clone)]
@@ -44,7 +54,7 @@ pub enum ProviderError {
     /// No answer: it may have been done. Ask again with the same key.
     #[error("the payment provider did not answer: {detail}")]
     OutcomeUnknown { detail: String },
-    /// Trying again can't help.
+    /// Trying again can't help: a key used with another amount, or a wrong request.
     #[error("the payment provider refused the request: {detail}")]
     Rejected { detail: String },
 }
@@ -61,12 +71,18 @@ pub struct ProviderEvent {
 pub enum ProviderEventKind {
     PaymentSucceeded {
         invoice: InvoiceId,
+        /// The charge of ours that this answers; none when the customer paid on the provider's page.
         effect: Option<EffectId>,
         payment_id: String,
         amount: Money,
         method: String,
     },
-    PaymentFailed { invoice: InvoiceId, effect: Option<EffectId>, code: String, detail: String },
+    PaymentFailed {
+        invoice: InvoiceId,
+        effect: Option<EffectId>,
+        code: String,
+        detail: String,
+    },
     /// A type that means nothing to an invoice.
     Ignored,
 }
@@ -80,35 +96,46 @@ pub enum WebhookError {
     BadSignature,
     #[error("the signature is older than {tolerance_s} seconds")]
     TooOld { tolerance_s: u64 },
+    #[error("the signature is more than {tolerance_s} seconds in the future")]
+    FromTheFuture { tolerance_s: u64 },
     #[error("the body is not an event: {reason}")]
     Malformed { reason: String },
 }
 
-/// The configured provider.
-#[derive(Debug)]
-pub enum Payments {}
+/// The configured provider. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Payments {
+    Sandbox(SandboxProvider),
+}
 
 impl Payments {
     /// The provider's name in routes and payments: `sandbox`.
     pub fn name(&self) -> &'static str {
-        match *self {}
+        match self {
+            Self::Sandbox(_) => SandboxProvider::NAME,
+        }
     }
 
+    /// Charges a payment method; the same outcome for the same effect, however often it is asked.
+    /// Answers within the configured time-out.
     pub async fn charge(&self, request: &ChargeRequest) -> Result<ChargeOutcome, ProviderError> {
-        let _ = request;
-        match *self {}
+        match self {
+            Self::Sandbox(sandbox) => sandbox.charge(request).await,
+        }
     }
 
     /// The link's id and address; the same ones for the same effect.
     pub async fn create_link(&self, request: &LinkRequest) -> Result<CreatedLink, ProviderError> {
-        let _ = request;
-        match *self {}
+        match self {
+            Self::Sandbox(sandbox) => sandbox.create_link(request).await,
+        }
     }
 
     /// Takes the page down; one that is gone is fine.
     pub async fn expire_link(&self, link_id: &str) -> Result<(), ProviderError> {
-        let _ = link_id;
-        match *self {}
+        match self {
+            Self::Sandbox(sandbox) => sandbox.expire_link(link_id).await,
+        }
     }
 
     /// Checks a webhook's signature and age over the raw body, then reads it. `signature` is the
@@ -119,19 +146,23 @@ impl Payments {
         body: &[u8],
         now: Timestamp,
     ) -> Result<ProviderEvent, WebhookError> {
-        let _ = (signature, body, now);
-        match *self {}
+        match self {
+            Self::Sandbox(sandbox) => sandbox.verify_webhook(signature, body, now),
+        }
     }
 
     /// Reads an event whose signature was checked when it was stored.
     pub fn read_event(&self, body: &[u8]) -> Result<ProviderEvent, WebhookError> {
-        let _ = body;
-        match *self {}
+        match self {
+            Self::Sandbox(_) => event::read(body),
+        }
     }
 
     /// The name of the header that carries a webhook's signature.
     pub fn signature_header(&self) -> &'static str {
-        match *self {}
+        match self {
+            Self::Sandbox(_) => SandboxProvider::SIGNATURE_HEADER,
+        }
     }
 }
 

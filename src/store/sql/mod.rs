@@ -1,1 +1,29 @@
-//! The SQL backends.
+//! The SQLite backend: one file, one writer, a few readers.
+//!
+//! The statements' text is the common ground of SQLite and PostgreSQL: numbered parameters,
+//! ON CONFLICT, RETURNING, row values; no function that only one of them has.
+
+use sqlx::SqlitePool;
+
+mod batch;
+mod columns;
+mod directory;
+mod error;
+mod feed;
+mod identity;
+mod inbox;
+mod invoices;
+mod lock;
+mod open;
+mod page;
+mod series;
+mod writer;
+
+pub use open::{SqliteOptions, StoreHandle};
+use writer::Writer;
+
+/// Every store of a node, in one SQLite file.
+pub struct SqliteStore {
+    reader: SqlitePool,
+    writer: Writer,
+}

@@ -21,7 +21,9 @@ pub(super) fn void(invoice: &Invoice, reason: Option<&str>) -> Decision {
         return Err(Refusal::InvoiceHasPayments);
     }
     validate::reason(reason)?;
-    Ok(vec![Entry::Voided { reason: reason.map(str::to_owned) }])
+    Ok(vec![Entry::Voided {
+        reason: reason.map(str::to_owned),
+    }])
 }
 
 pub(super) fn mark_uncollectible(invoice: &Invoice, reason: Option<&str>) -> Decision {
@@ -33,7 +35,9 @@ pub(super) fn mark_uncollectible(invoice: &Invoice, reason: Option<&str>) -> Dec
         status => return Err(Refusal::InvoiceNotOpen { status }),
     }
     validate::reason(reason)?;
-    Ok(vec![Entry::MarkedUncollectible { reason: reason.map(str::to_owned) }])
+    Ok(vec![Entry::MarkedUncollectible {
+        reason: reason.map(str::to_owned),
+    }])
 }
 
 /// Only the first look at an issued invoice is a fact worth keeping.
@@ -46,5 +50,7 @@ pub(super) fn rotate_page_secret(invoice: &Invoice, page_secret: &str) -> Vec<En
     if invoice.page_secret == page_secret {
         return vec![];
     }
-    vec![Entry::PageSecretRotated { page_secret: page_secret.to_owned() }]
+    vec![Entry::PageSecretRotated {
+        page_secret: page_secret.to_owned(),
+    }]
 }

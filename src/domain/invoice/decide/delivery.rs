@@ -33,15 +33,23 @@ pub(super) fn plan(
         let detail = "name recipients in `to`, or give the customer an address in `bill_to.email`";
         Refusal::invalid("to", "required", detail)
     })?;
-    let order = SendOrder { to, cc: request.cc.clone(), message: request.message.clone() };
+    let order = SendOrder {
+        to,
+        cc: request.cc.clone(),
+        message: request.message.clone(),
+    };
     match request.at {
         None => Ok(Plan::Now(order)),
-        Some(at) if at <= now => {
-            Err(Refusal::invalid("at", "in_the_past", "the time to send must lie in the future"))
-        }
-        Some(at) if at.duration_since(now) > LATEST => {
-            Err(Refusal::invalid("at", "too_late", "the time to send may lie at most a year ahead"))
-        }
+        Some(at) if at <= now => Err(Refusal::invalid(
+            "at",
+            "in_the_past",
+            "the time to send must lie in the future",
+        )),
+        Some(at) if at.duration_since(now) > LATEST => Err(Refusal::invalid(
+            "at",
+            "too_late",
+            "the time to send may lie at most a year ahead",
+        )),
         Some(at) => Ok(Plan::At(at, order)),
     }
 }
@@ -61,15 +69,22 @@ pub(super) fn send(
         (State::Draft, Plan::Now(order)) => {
             validate::issue(&invoice.content, issuer)?;
             let issuer = Box::new(issuer.clone());
-            Ok(vec![Entry::FinalizeRequested { issuer, then_send: Some(order) }])
+            Ok(vec![Entry::FinalizeRequested {
+                issuer,
+                then_send: Some(order),
+            }])
         }
         (State::Draft, Plan::At(at, order)) => {
             validate::issue(&invoice.content, issuer)?;
             Ok(schedule(invoice, at, order, Some(issuer)))
         }
-        (State::Finalizing { then_send: Some(same), .. }, Plan::Now(order)) if *same == order => {
-            Ok(vec![])
-        }
+        (
+            State::Finalizing {
+                then_send: Some(same),
+                ..
+            },
+            Plan::Now(order),
+        ) if *same == order => Ok(vec![]),
         (State::Finalizing { .. }, _) => Err(Refusal::Finalizing),
         (_, Plan::Now(order)) => send_now(invoice, order, now),
         (_, Plan::At(at, order)) => Ok(schedule(invoice, at, order, None)),
@@ -86,7 +101,11 @@ fn schedule(
     if scheduled.is_some_and(|scheduled| scheduled.at == at && scheduled.order == order) {
         return vec![];
     }
-    vec![Entry::SendScheduled { at, order, issuer: issuer.cloned().map(Box::new) }]
+    vec![Entry::SendScheduled {
+        at,
+        order,
+        issuer: issuer.cloned().map(Box::new),
+    }]
 }
 
 /// Sends an issued invoice. A mail that was given up does not stand in the way of a new one.
@@ -102,13 +121,23 @@ fn send_now(invoice: &Invoice, order: SendOrder, now: Timestamp) -> Decision {
         .peekable();
     if under_way.peek().is_some() {
         let same = under_way.any(|other| *other == order);
-        return if same { Ok(vec![]) } else { Err(Refusal::SendInProgress) };
+        return if same {
+            Ok(vec![])
+        } else {
+            Err(Refusal::SendInProgress)
+        };
     }
     let delivery = &invoice.delivery;
     let double_click = delivery.status == DeliveryStatus::Sent
         && delivery.order.as_ref() == Some(&order)
-        && delivery.ordered_at.is_some_and(|at| now.duration_since(at) < DOUBLE_CLICK);
-    Ok(if double_click { vec![] } else { vec![Entry::SendRequested { order }] })
+        && delivery
+            .ordered_at
+            .is_some_and(|at| now.duration_since(at) < DOUBLE_CLICK);
+    Ok(if double_click {
+        vec![]
+    } else {
+        vec![Entry::SendRequested { order }]
+    })
 }
 
 /// What the clock brings: the due date passed, a send's time came.
@@ -117,7 +146,11 @@ pub(super) fn tick(invoice: &Invoice, now: Timestamp) -> Vec<Entry> {
     if invoice.becomes_overdue_at().is_some_and(|at| at <= now) {
         entries.push(Entry::BecameOverdue);
     }
-    let scheduled = invoice.delivery.scheduled.as_ref().filter(|scheduled| scheduled.at <= now);
+    let scheduled = invoice
+        .delivery
+        .scheduled
+        .as_ref()
+        .filter(|scheduled| scheduled.at <= now);
     let Some(order) = scheduled.map(|scheduled| scheduled.order.clone()) else {
         return entries;
     };
@@ -136,9 +169,10 @@ pub(super) fn tick(invoice: &Invoice, now: Timestamp) -> Vec<Entry> {
 fn finalize_and_send(invoice: &Invoice, order: SendOrder) -> Entry {
     let issuer = &invoice.content.issuer;
     match validate::issue(&invoice.content, issuer) {
-        Ok(()) => {
-            Entry::FinalizeRequested { issuer: Box::new(issuer.clone()), then_send: Some(order) }
-        }
+        Ok(()) => Entry::FinalizeRequested {
+            issuer: Box::new(issuer.clone()),
+            then_send: Some(order),
+        },
         Err(problems) => Entry::SendCancelled { problems },
     }
 }

@@ -21,7 +21,13 @@ pub(super) fn create(
     if invoice.is_some() {
         return Err(Refusal::AlreadyExists);
     }
-    Ok(vec![created(id, organization, Source::Api, content, page_secret)?])
+    Ok(vec![created(
+        id,
+        organization,
+        Source::Api,
+        content,
+        page_secret,
+    )?])
 }
 
 fn created(
@@ -33,7 +39,13 @@ fn created(
 ) -> Result<Entry, Refusal> {
     let content = Box::new(validate::normalized(content));
     validate::content(&content)?;
-    Ok(Entry::Created { id, organization, source, content, page_secret: page_secret.to_owned() })
+    Ok(Entry::Created {
+        id,
+        organization,
+        source,
+        content,
+        page_secret: page_secret.to_owned(),
+    })
 }
 
 /// What an uploaded file says beside its content.
@@ -56,16 +68,25 @@ pub(super) fn import(
     if invoice.is_some() {
         return Err(Refusal::AlreadyExists);
     }
-    let source = Source::Upload { format: import.format };
+    let source = Source::Upload {
+        format: import.format,
+    };
     let created = created(id, organization, source, content, page_secret)?;
     validate::import(content, import.number, import.notify.as_deref())?;
 
     let total = Totals::of(content).map_or(Money::zero(content.currency), |totals| totals.total);
-    let allocated =
-        AllocatedNumber { number: import.number.to_owned(), issued_on: import.issued_on };
+    let allocated = AllocatedNumber {
+        number: import.number.to_owned(),
+        issued_on: import.issued_on,
+    };
     let mut entries = vec![created];
     entries.extend(finalized(content, total, &allocated));
-    entries.extend(import.notify.clone().map(|to| Entry::NoticeRequested { to }));
+    entries.extend(
+        import
+            .notify
+            .clone()
+            .map(|to| Entry::NoticeRequested { to }),
+    );
     Ok(entries)
 }
 
@@ -78,7 +99,9 @@ pub(super) fn edit(invoice: &Invoice, content: &Content) -> Decision {
         return Ok(vec![]);
     }
     validate::content(&content)?;
-    Ok(vec![Entry::Edited { content: Box::new(content) }])
+    Ok(vec![Entry::Edited {
+        content: Box::new(content),
+    }])
 }
 
 pub(super) fn delete(invoice: &Invoice) -> Decision {

@@ -12,10 +12,17 @@ use super::super::{Invoice, PaymentLink, Status, StoredDocument};
 /// before it goes.
 pub(super) fn claim(invoice: &Invoice, id: &EffectId) -> Vec<Entry> {
     let claimable = invoice.effect(id).is_some_and(|effect| {
-        let mail = matches!(effect.kind, EffectKind::Mail { .. } | EffectKind::UploadNotice { .. });
+        let mail = matches!(
+            effect.kind,
+            EffectKind::Mail { .. } | EffectKind::UploadNotice { .. }
+        );
         mail && !effect.claimed && !effect.parked
     });
-    if claimable { vec![Entry::EffectClaimed { effect: id.clone() }] } else { vec![] }
+    if claimable {
+        vec![Entry::EffectClaimed { effect: id.clone() }]
+    } else {
+        vec![]
+    }
 }
 
 pub(super) fn complete_document(
@@ -25,7 +32,10 @@ pub(super) fn complete_document(
 ) -> Vec<Entry> {
     match pending(invoice, id) {
         Some(EffectKind::Document { .. }) => {
-            vec![Entry::DocumentStored { effect: id.clone(), stored: stored.clone() }]
+            vec![Entry::DocumentStored {
+                effect: id.clone(),
+                stored: stored.clone(),
+            }]
         }
         _ => vec![],
     }
@@ -38,7 +48,10 @@ pub(super) fn complete_payment_link(
 ) -> Vec<Entry> {
     match pending(invoice, id) {
         Some(EffectKind::PaymentLink { .. }) => {
-            vec![Entry::PaymentLinkCreated { effect: id.clone(), link: link.clone() }]
+            vec![Entry::PaymentLinkCreated {
+                effect: id.clone(),
+                link: link.clone(),
+            }]
         }
         _ => vec![],
     }
@@ -80,21 +93,46 @@ pub(super) fn fail(
     let charge = matches!(effect.kind, EffectKind::Charge { .. });
     if charge && !owing && !error.outcome_unknown {
         let EffectError { code, detail, .. } = error;
-        return vec![Entry::ChargeFailed { effect: id, code, detail }];
+        return vec![Entry::ChargeFailed {
+            effect: id,
+            code,
+            detail,
+        }];
     }
     let last = effect.attempts.saturating_add(1) >= max_attempts;
     vec![if error.permanent || last {
         Entry::EffectParked { effect: id, error }
     } else {
-        Entry::EffectFailed { effect: id, error, retry_at }
+        Entry::EffectFailed {
+            effect: id,
+            error,
+            retry_at,
+        }
     }]
+}
+
+/// Waits for room; what was not tried has not failed.
+pub(super) fn postpone(invoice: &Invoice, id: &EffectId, until: Timestamp) -> Vec<Entry> {
+    let waiting = invoice.effect(id).is_some_and(|effect| !effect.parked);
+    if waiting {
+        vec![Entry::EffectPostponed {
+            effect: id.clone(),
+            until,
+        }]
+    } else {
+        vec![]
+    }
 }
 
 /// Re-issues everything that was given up.
 pub(super) fn retry(invoice: &Invoice) -> Vec<Entry> {
     let parked = invoice.effects.iter().filter(|effect| effect.parked);
     let effects: Vec<EffectId> = parked.map(|effect| effect.id.clone()).collect();
-    if effects.is_empty() { vec![] } else { vec![Entry::EffectsRetried { effects }] }
+    if effects.is_empty() {
+        vec![]
+    } else {
+        vec![Entry::EffectsRetried { effects }]
+    }
 }
 
 fn pending<'a>(invoice: &'a Invoice, id: &EffectId) -> Option<&'a EffectKind> {

@@ -21,16 +21,31 @@ pub(super) fn finalize(
 ) -> Decision {
     only_draft(invoice)?;
     validate::issue(&invoice.content, issuer)?;
-    let plan = send.map(|request| plan(&invoice.content, request, now)).transpose()?;
+    let plan = send
+        .map(|request| plan(&invoice.content, request, now))
+        .transpose()?;
     let issuer = Box::new(issuer.clone());
     Ok(match plan {
-        None => vec![Entry::FinalizeRequested { issuer, then_send: None }],
+        None => vec![Entry::FinalizeRequested {
+            issuer,
+            then_send: None,
+        }],
         Some(Plan::Now(order)) => {
-            vec![Entry::FinalizeRequested { issuer, then_send: Some(order) }]
+            vec![Entry::FinalizeRequested {
+                issuer,
+                then_send: Some(order),
+            }]
         }
         Some(Plan::At(at, order)) => vec![
-            Entry::SendScheduled { at, order, issuer: None },
-            Entry::FinalizeRequested { issuer, then_send: None },
+            Entry::SendScheduled {
+                at,
+                order,
+                issuer: None,
+            },
+            Entry::FinalizeRequested {
+                issuer,
+                then_send: None,
+            },
         ],
     })
 }
@@ -48,7 +63,11 @@ pub(super) fn assign_number(
         return vec![];
     }
     let mut entries = finalized(&invoice.content, invoice.totals.total, allocated);
-    entries.extend(then_send.clone().map(|order| Entry::SendRequested { order }));
+    entries.extend(
+        then_send
+            .clone()
+            .map(|order| Entry::SendRequested { order }),
+    );
     entries
 }
 
@@ -59,7 +78,10 @@ pub(super) fn finalized(
     allocated: &AllocatedNumber,
 ) -> Vec<Entry> {
     let due_on = due_on(allocated.issued_on, content.due_in_days);
-    let mut entries = vec![Entry::Finalized { allocated: allocated.clone(), due_on }];
+    let mut entries = vec![Entry::Finalized {
+        allocated: allocated.clone(),
+        due_on,
+    }];
     entries.extend((!total.is_positive()).then_some(Entry::Paid));
     entries
 }

@@ -35,11 +35,26 @@ pub fn decide(
             .ok_or(Refusal::NotFound)
     };
     match command {
-        C::Create { organization, content, page_secret } => {
-            draft::create(invoice, id, *organization, content, page_secret)
-        }
-        C::Import { organization, content, page_secret, number, issued_on, format, notify } => {
-            let import = draft::Import { number, issued_on: *issued_on, format: *format, notify };
+        C::Create {
+            organization,
+            content,
+            page_secret,
+        } => draft::create(invoice, id, *organization, content, page_secret),
+        C::Import {
+            organization,
+            content,
+            page_secret,
+            number,
+            issued_on,
+            format,
+            notify,
+        } => {
+            let import = draft::Import {
+                number,
+                issued_on: *issued_on,
+                format: *format,
+                notify,
+            };
             draft::import(invoice, id, *organization, content, page_secret, &import)
         }
         C::Edit { content } => draft::edit(found()?, content),
@@ -50,17 +65,32 @@ pub fn decide(
         }
         C::Send { issuer, request } => delivery::send(found()?, issuer, request, now),
         C::Pay { payment_method } => payment::pay(found()?, payment_method),
-        C::RecordPayment { amount, method, received_on, reference } => {
-            let received =
-                payment::Declared { amount: *amount, method, received_on: *received_on, reference };
+        C::OfferPayment => payment::offer(found()?),
+        C::RecordPayment {
+            amount,
+            method,
+            received_on,
+            reference,
+        } => {
+            let received = payment::Declared {
+                amount: *amount,
+                method,
+                received_on: *received_on,
+                reference,
+            };
             payment::record(found()?, &received, now)
         }
-        C::ReceiveProviderPayment { effect, payment, amount, method } => {
-            payment::receive(found()?, effect.as_ref(), payment, *amount, method, now)
-        }
-        C::FailCharge { effect, code, detail } => {
-            Ok(payment::fail_charge(found()?, effect, code, detail))
-        }
+        C::ReceiveProviderPayment {
+            effect,
+            payment,
+            amount,
+            method,
+        } => payment::receive(found()?, effect.as_ref(), payment, *amount, method, now),
+        C::FailCharge {
+            effect,
+            code,
+            detail,
+        } => Ok(payment::fail_charge(found()?, effect, code, detail)),
         C::Void { reason } => closing::void(found()?, reason.as_deref()),
         C::MarkUncollectible { reason } => closing::mark_uncollectible(found()?, reason.as_deref()),
         C::Retry => Ok(effects::retry(found()?)),
@@ -80,8 +110,18 @@ pub fn decide(
         C::CompleteMail { effect, message_id } => {
             Ok(effects::complete_mail(found()?, effect, message_id))
         }
-        C::FailEffect { effect, error, retry_at, max_attempts } => {
-            Ok(effects::fail(found()?, effect, error, *retry_at, *max_attempts))
-        }
+        C::PostponeEffect { effect, until } => Ok(effects::postpone(found()?, effect, *until)),
+        C::FailEffect {
+            effect,
+            error,
+            retry_at,
+            max_attempts,
+        } => Ok(effects::fail(
+            found()?,
+            effect,
+            error,
+            *retry_at,
+            *max_attempts,
+        )),
     }
 }

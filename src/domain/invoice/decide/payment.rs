@@ -32,7 +32,28 @@ pub(super) fn pay(invoice: &Invoice, payment_method: &str) -> Decision {
     if !amount.is_positive() {
         return Err(Refusal::AlreadyPaid);
     }
-    Ok(vec![Entry::ChargeRequested { payment_method: payment_method.to_owned(), amount }])
+    Ok(vec![Entry::ChargeRequested {
+        payment_method: payment_method.to_owned(),
+        amount,
+    }])
+}
+
+/// Makes a page for what is due, unless there is one or one is on its way.
+pub(super) fn offer(invoice: &Invoice) -> Decision {
+    match invoice.status() {
+        Status::Open | Status::Uncollectible => {}
+        Status::Finalizing => return Err(Refusal::Finalizing),
+        Status::Paid => return Err(Refusal::AlreadyPaid),
+        Status::Void => return Err(Refusal::AlreadyVoid),
+        status @ (Status::Draft | Status::Deleted) => {
+            return Err(Refusal::InvoiceNotOpen { status });
+        }
+    }
+    if invoice.needs_payment_link() {
+        Ok(vec![Entry::PaymentLinkRequested])
+    } else {
+        Ok(vec![])
+    }
 }
 
 /// Money received elsewhere, as a person enters it.
@@ -75,7 +96,13 @@ pub(super) fn record(invoice: &Invoice, received: &Declared<'_>, now: Timestamp)
         provider: None,
         charge: None,
     };
-    Ok(with_paid(invoice, Entry::PaymentReceived { effect: None, payment }))
+    Ok(with_paid(
+        invoice,
+        Entry::PaymentReceived {
+            effect: None,
+            payment,
+        },
+    ))
 }
 
 /// What a provider says came in is recorded once, whatever state the issued invoice is in: money is
@@ -93,8 +120,11 @@ pub(super) fn receive(
         status => return Err(Refusal::InvoiceNotOpen { status }),
     }
     let charge = effect.filter(|effect| is_pending_charge(invoice, effect));
-    let known =
-        invoice.payment.received.iter().any(|known| known.provider.as_ref() == Some(provider));
+    let known = invoice
+        .payment
+        .received
+        .iter()
+        .any(|known| known.provider.as_ref() == Some(provider));
     if known {
         let settled = |effect: &EffectId| Entry::ChargeSettled {
             effect: effect.clone(),
@@ -112,7 +142,10 @@ pub(super) fn receive(
         provider: Some(provider.clone()),
         charge: effect.cloned(),
     };
-    let received = Entry::PaymentReceived { effect: charge.cloned(), payment };
+    let received = Entry::PaymentReceived {
+        effect: charge.cloned(),
+        payment,
+    };
     Ok(with_paid(invoice, received))
 }
 
@@ -126,11 +159,17 @@ pub(super) fn fail_charge(
         return vec![];
     }
     let (code, detail) = (code.to_owned(), detail.to_owned());
-    vec![Entry::ChargeFailed { effect: effect.clone(), code, detail }]
+    vec![Entry::ChargeFailed {
+        effect: effect.clone(),
+        code,
+        detail,
+    }]
 }
 
 fn is_pending_charge(invoice: &Invoice, effect: &EffectId) -> bool {
-    invoice.effect(effect).is_some_and(|effect| matches!(effect.kind, EffectKind::Charge { .. }))
+    invoice
+        .effect(effect)
+        .is_some_and(|effect| matches!(effect.kind, EffectKind::Charge { .. }))
 }
 
 fn check_amount(invoice: &Invoice, amount: Money) -> Result<(), Refusal> {

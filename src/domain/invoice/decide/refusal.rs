@@ -50,8 +50,14 @@ impl Refusal {
         code: &'static str,
         detail: impl Into<String>,
     ) -> Self {
-        let problem = Problem { param: param.into(), code: code.into(), detail: detail.into() };
-        Self::Invalid { problems: vec![problem] }
+        let problem = Problem {
+            param: param.into(),
+            code: code.into(),
+            detail: detail.into(),
+        };
+        Self::Invalid {
+            problems: vec![problem],
+        }
     }
 
     /// A stable machine-readable code, as the API's `code`.

@@ -8,7 +8,9 @@ pub(super) fn is_iban(iban: &str) -> bool {
     let shaped = (15..=34).contains(&bytes.len())
         && bytes[..2].iter().all(u8::is_ascii_uppercase)
         && bytes[2..4].iter().all(u8::is_ascii_digit)
-        && bytes[4..].iter().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+        && bytes[4..]
+            .iter()
+            .all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
     shaped && checksum(bytes) == 1
 }
 
@@ -40,7 +42,11 @@ mod tests {
 
     #[test]
     fn an_iban_needs_fitting_check_digits() {
-        for iban in ["DE89370400440532013000", "GB82WEST12345698765432", "NO9386011117947"] {
+        for iban in [
+            "DE89370400440532013000",
+            "GB82WEST12345698765432",
+            "NO9386011117947",
+        ] {
             assert!(is_iban(iban), "{iban}");
         }
         for iban in [

@@ -10,21 +10,36 @@ use super::text::{Text, optional, required};
 
 pub(super) fn check(problems: &mut Problems, line: &Line, content: &Content) {
     let name = Text::Line(limits::NAME_CHARS);
-    required(problems, "description", &line.description, Text::Block(limits::DESCRIPTION_CHARS));
+    required(
+        problems,
+        "description",
+        &line.description,
+        Text::Block(limits::DESCRIPTION_CHARS),
+    );
     optional(problems, "product", line.product.as_deref(), name);
     optional(problems, "unit", line.unit.as_deref(), name);
     if line.quantity.abs() > limits::QUANTITY_MAX.into() {
         let detail = format!("between -{0} and {0}", limits::QUANTITY_MAX);
         problems.add("quantity", "out_of_range", detail);
     } else {
-        check_decimals(problems, "quantity", line.quantity, limits::QUANTITY_DECIMALS);
+        check_decimals(
+            problems,
+            "quantity",
+            line.quantity,
+            limits::QUANTITY_DECIMALS,
+        );
     }
     // EN 16931 BR-27: a price is not negative; a credit is a negative quantity.
     if is_negative(line.unit_price) || line.unit_price > limits::UNIT_PRICE_MAX.into() {
         let detail = format!("between 0 and {}", limits::UNIT_PRICE_MAX);
         problems.add("unit_price", "out_of_range", detail);
     } else {
-        check_decimals(problems, "unit_price", line.unit_price, limits::UNIT_PRICE_DECIMALS);
+        check_decimals(
+            problems,
+            "unit_price",
+            line.unit_price,
+            limits::UNIT_PRICE_DECIMALS,
+        );
     }
     if let Some(discount) = &line.discount {
         problems.within("discount", |problems| {
@@ -58,7 +73,12 @@ pub(super) fn check_tax(problems: &mut Problems, tax: &Tax) {
             problems.add("exemption_reason", "not_allowed", detail);
         }
         Some(reason) => {
-            required(problems, "exemption_reason", reason, Text::Line(limits::NAME_CHARS));
+            required(
+                problems,
+                "exemption_reason",
+                reason,
+                Text::Line(limits::NAME_CHARS),
+            );
         }
         // EN 16931 BR-E-10; the other categories have a reason by default.
         None if tax.category == TaxCategory::E => {
@@ -79,7 +99,11 @@ pub(super) fn check_percent(problems: &mut Problems, field: &str, percent: Decim
 
 fn check_decimals(problems: &mut Problems, field: &str, number: Decimal, max: u32) {
     if number.normalize().scale() > max {
-        problems.add(field, "too_many_decimals", format!("at most {max} decimals"));
+        problems.add(
+            field,
+            "too_many_decimals",
+            format!("at most {max} decimals"),
+        );
     }
 }
 

@@ -50,7 +50,12 @@ pub fn issue(content: &Content, issuer: &Issuer) -> Checked {
 /// Checks what an uploaded file says beside its content, and that it names its seller.
 pub fn import(content: &Content, number: &str, notify: Option<&str>) -> Checked {
     let mut problems = Problems::new();
-    required(&mut problems, "number", number, Text::Line(limits::NAME_CHARS));
+    required(
+        &mut problems,
+        "number",
+        number,
+        Text::Line(limits::NAME_CHARS),
+    );
     required(
         &mut problems,
         "issuer.legal_name",
@@ -118,12 +123,19 @@ pub fn tax(param: &str, tax: &super::super::tax::Tax) -> Checked {
 pub fn send_request(request: &SendRequest) -> Checked {
     let mut problems = Problems::new();
     if request.to.as_ref().is_some_and(Vec::is_empty) {
-        problems.add("to", "required", "name at least one recipient, or leave `to` out");
+        problems.add(
+            "to",
+            "required",
+            "name at least one recipient, or leave `to` out",
+        );
     }
     let to = request.to.as_deref().unwrap_or_default();
     let count = to.len().max(1) + request.cc.len();
     if count > limits::RECIPIENTS {
-        let detail = format!("at most {} recipients, to and cc together", limits::RECIPIENTS);
+        let detail = format!(
+            "at most {} recipients, to and cc together",
+            limits::RECIPIENTS
+        );
         problems.add("to", "too_many", detail);
     } else {
         for (field, addresses) in [("to", to), ("cc", request.cc.as_slice())] {
@@ -132,44 +144,81 @@ pub fn send_request(request: &SendRequest) -> Checked {
             }
         }
     }
-    optional(&mut problems, "message", request.message.as_deref(), Text::Block(limits::TEXT_CHARS));
+    optional(
+        &mut problems,
+        "message",
+        request.message.as_deref(),
+        Text::Block(limits::TEXT_CHARS),
+    );
     problems.finish(())
 }
 
 /// Checks the reason of a void or write-off.
 pub fn reason(reason: Option<&str>) -> Checked {
     let mut problems = Problems::new();
-    optional(&mut problems, "reason", reason, Text::Block(limits::TEXT_CHARS));
+    optional(
+        &mut problems,
+        "reason",
+        reason,
+        Text::Block(limits::TEXT_CHARS),
+    );
     problems.finish(())
 }
 
 /// Checks a provider's token of a payment method.
 pub fn payment_method(method: &str) -> Checked {
     let mut problems = Problems::new();
-    required(&mut problems, "payment_method", method, Text::Line(limits::NAME_CHARS));
+    required(
+        &mut problems,
+        "payment_method",
+        method,
+        Text::Line(limits::NAME_CHARS),
+    );
     problems.finish(())
 }
 
 /// Checks the texts of a payment received elsewhere.
 pub fn received_payment(method: &str, reference: Option<&str>) -> Checked {
     let mut problems = Problems::new();
-    required(&mut problems, "method", method, Text::Line(limits::NAME_CHARS));
-    optional(&mut problems, "reference", reference, Text::Line(limits::NAME_CHARS));
+    required(
+        &mut problems,
+        "method",
+        method,
+        Text::Line(limits::NAME_CHARS),
+    );
+    optional(
+        &mut problems,
+        "reference",
+        reference,
+        Text::Line(limits::NAME_CHARS),
+    );
     problems.finish(())
 }
 
 fn check_content(problems: &mut Problems, content: &Content) {
     let before = problems.len();
-    problems.within("bill_to", |problems| check_party(problems, &content.bill_to));
+    problems.within("bill_to", |problems| {
+        check_party(problems, &content.bill_to);
+    });
     if let Some(ship_to) = &content.ship_to {
         problems.within("ship_to", |problems| check_party(problems, ship_to));
     }
     let name = Text::Line(limits::NAME_CHARS);
     let block = Text::Block(limits::TEXT_CHARS);
-    optional(problems, "purchase_order", content.purchase_order.as_deref(), name);
+    optional(
+        problems,
+        "purchase_order",
+        content.purchase_order.as_deref(),
+        name,
+    );
     optional(problems, "reference", content.reference.as_deref(), name);
     optional(problems, "memo", content.memo.as_deref(), block);
-    optional(problems, "payment_terms", content.payment_terms.as_deref(), block);
+    optional(
+        problems,
+        "payment_terms",
+        content.payment_terms.as_deref(),
+        block,
+    );
     if content.due_in_days > limits::DUE_IN_DAYS {
         let detail = format!("between 0 and {} days", limits::DUE_IN_DAYS);
         problems.add("due_in_days", "out_of_range", detail);
@@ -177,17 +226,27 @@ fn check_content(problems: &mut Problems, content: &Content) {
     if content.lines.is_empty() {
         problems.add("lines", "required", "an invoice has at least one line");
     } else if content.lines.len() > limits::LINES {
-        problems.add("lines", "too_many", format!("at most {} lines", limits::LINES));
+        problems.add(
+            "lines",
+            "too_many",
+            format!("at most {} lines", limits::LINES),
+        );
     } else {
         for (index, item) in content.lines.iter().enumerate() {
-            problems.within_item("lines", index, |problems| line::check(problems, item, content));
+            problems.within_item("lines", index, |problems| {
+                line::check(problems, item, content);
+            });
         }
         check_outside_scope(problems, content);
     }
     check_allowances(problems, "discounts", &content.discounts, content.currency);
     check_allowances(problems, "charges", &content.charges, content.currency);
-    problems.within("metadata", |problems| check_metadata(problems, &content.metadata));
-    problems.within("mail_texts", |problems| check_mail_texts(problems, &content.mail_texts));
+    problems.within("metadata", |problems| {
+        check_metadata(problems, &content.metadata);
+    });
+    problems.within("mail_texts", |problems| {
+        check_mail_texts(problems, &content.mail_texts);
+    });
     if problems.len() == before
         && let Err(error) = Totals::of(content)
     {
@@ -201,7 +260,11 @@ fn check_outside_scope(problems: &mut Problems, content: &Content) {
     if !content.lines.iter().any(|line| outside(line.tax.category)) {
         return;
     }
-    if let Some(other) = content.lines.iter().position(|line| !outside(line.tax.category)) {
+    if let Some(other) = content
+        .lines
+        .iter()
+        .position(|line| !outside(line.tax.category))
+    {
         problems.add(
             &format!("lines[{other}].tax.category"),
             "mixed_with_out_of_scope",
@@ -214,10 +277,18 @@ fn check_outside_scope(problems: &mut Problems, content: &Content) {
 fn add_totals_error(problems: &mut Problems, error: &TotalsError) {
     match error {
         TotalsError::TooLarge => {
-            problems.add("lines", "too_large", "the amounts are larger than an invoice can hold");
+            problems.add(
+                "lines",
+                "too_large",
+                "the amounts are larger than an invoice can hold",
+            );
         }
         TotalsError::Negative => {
-            problems.add("lines", "negative_total", "the total of an invoice can't be negative");
+            problems.add(
+                "lines",
+                "negative_total",
+                "the total of an invoice can't be negative",
+            );
         }
         TotalsError::DiscountTooLarge { part } => {
             let detail = "the discount is larger than what it applies to";
@@ -261,7 +332,11 @@ fn check_allowance(problems: &mut Problems, allowance: &Allowance, currency: Cur
             if line::is_negative(amount) {
                 problems.add("amount", "negative", "can't be negative");
             } else if amount > limits::UNIT_PRICE_MAX.into() {
-                problems.add("amount", "too_large", format!("at most {}", limits::UNIT_PRICE_MAX));
+                problems.add(
+                    "amount",
+                    "too_large",
+                    format!("at most {}", limits::UNIT_PRICE_MAX),
+                );
             } else if amount.normalize().scale() > currency.decimals() {
                 let detail = format!("{currency} has {} decimals", currency.decimals());
                 problems.add("amount", "too_many_decimals", detail);
@@ -290,9 +365,18 @@ fn check_address(problems: &mut Problems, address: &Address) {
     optional(problems, "line1", address.line1.as_deref(), name);
     optional(problems, "line2", address.line2.as_deref(), name);
     optional(problems, "city", address.city.as_deref(), name);
-    optional(problems, "postal_code", address.postal_code.as_deref(), name);
+    optional(
+        problems,
+        "postal_code",
+        address.postal_code.as_deref(),
+        name,
+    );
     optional(problems, "state", address.state.as_deref(), name);
-    if address.country.as_deref().is_some_and(|country| !is_country(country)) {
+    if address
+        .country
+        .as_deref()
+        .is_some_and(|country| !is_country(country))
+    {
         let detail = "expected a country code of ISO 3166-1: two capital letters such as DE";
         problems.add("country", "invalid_country", detail);
     }
@@ -311,8 +395,17 @@ fn check_issuer_fields(problems: &mut Problems, issuer: &Issuer) {
     check_optional_email(problems, issuer.email.as_deref());
     optional(problems, "phone", issuer.phone.as_deref(), name);
     optional(problems, "tax_id", issuer.tax_id.as_deref(), name);
-    optional(problems, "registration", issuer.registration.as_deref(), name);
-    if issuer.iban.as_deref().is_some_and(|iban| !bank::is_iban(iban)) {
+    optional(
+        problems,
+        "registration",
+        issuer.registration.as_deref(),
+        name,
+    );
+    if issuer
+        .iban
+        .as_deref()
+        .is_some_and(|iban| !bank::is_iban(iban))
+    {
         let detail = "expected an IBAN such as DE89370400440532013000; its check digits must fit";
         problems.add("iban", "invalid_iban", detail);
     }
@@ -324,8 +417,18 @@ fn check_issuer_fields(problems: &mut Problems, issuer: &Issuer) {
 
 fn check_mail_texts(problems: &mut Problems, texts: &MailTexts) {
     let block = Text::Block(limits::TEXT_CHARS);
-    optional(problems, "subject", texts.subject.as_deref(), Text::Line(limits::NAME_CHARS));
-    optional(problems, "introduction", texts.introduction.as_deref(), block);
+    optional(
+        problems,
+        "subject",
+        texts.subject.as_deref(),
+        Text::Line(limits::NAME_CHARS),
+    );
+    optional(
+        problems,
+        "introduction",
+        texts.introduction.as_deref(),
+        block,
+    );
     optional(problems, "closing", texts.closing.as_deref(), block);
 }
 
@@ -344,7 +447,11 @@ fn check_email(problems: &mut Problems, field: &str, address: &str) {
 
 fn check_metadata(problems: &mut Problems, metadata: &Metadata) {
     if metadata.len() > limits::METADATA_KEYS {
-        problems.add("", "too_many", format!("at most {} keys", limits::METADATA_KEYS));
+        problems.add(
+            "",
+            "too_many",
+            format!("at most {} keys", limits::METADATA_KEYS),
+        );
         return;
     }
     let key_kind = Text::Line(limits::METADATA_KEY_CHARS);
@@ -358,9 +465,11 @@ fn check_metadata(problems: &mut Problems, metadata: &Metadata) {
         problems.add("", "invalid_key", detail);
     }
     for (key, value) in metadata.iter().filter(|(key, _)| is_name(key)) {
-        text::limited(problems, key, value, Text::Block(limits::METADATA_VALUE_CHARS));
+        text::limited(
+            problems,
+            key,
+            value,
+            Text::Block(limits::METADATA_VALUE_CHARS),
+        );
     }
 }
-
-#[cfg(test)]
-mod tests;

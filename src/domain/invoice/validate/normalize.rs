@@ -29,7 +29,10 @@ pub fn normalized(content: &Content) -> Content {
 /// The issuer with IBAN and BIC as machines read them: without spaces, in capitals.
 pub fn normalized_issuer(issuer: &Issuer) -> Issuer {
     let compact = |text: &String| -> String {
-        text.chars().filter(|c| *c != ' ').map(|c| c.to_ascii_uppercase()).collect()
+        text.chars()
+            .filter(|c| *c != ' ')
+            .map(|c| c.to_ascii_uppercase())
+            .collect()
     };
     Issuer {
         iban: issuer.iban.as_ref().map(compact),

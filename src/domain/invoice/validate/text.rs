@@ -39,7 +39,10 @@ pub(super) fn problem(text: &str, kind: Text) -> Option<(&'static str, String)> 
         return Some(("too_long", format!("at most {max_chars} characters")));
     }
     let breaks = matches!(kind, Text::Block(_));
-    if text.chars().any(|c| is_unprintable(c) && !(breaks && c == '\n')) {
+    if text
+        .chars()
+        .any(|c| is_unprintable(c) && !(breaks && c == '\n'))
+    {
         let allowed = if breaks {
             "no control characters but line breaks"
         } else {

@@ -1,0 +1,81 @@
+//! The Mail pool: sends mails, not too many to one domain at once.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::pool::Work;
+use super::throttle::{Breaker, RateLimit};
+use crate::clock::Clock;
+use crate::outbound::mail::{Mail, MailError, OutgoingMail};
+
+/// Temporary failures in a row after which the mail server is left alone for a while.
+const FAILURES: u32 = 20;
+const PAUSE: SignedDuration = SignedDuration::from_secs(10);
+
+/// What became of a mail.
+#[derive(Debug)]
+pub enum MailOutcome {
+    Sent,
+    /// Not tried: the destination's rate or a pause; not before this.
+    Postponed(Timestamp),
+    Failed(MailError),
+}
+
+#[derive(Debug)]
+pub struct MailWork {
+    mail: Mail,
+    clock: Clock,
+    per_domain: RateLimit,
+    breaker: Breaker,
+}
+
+impl MailWork {
+    pub fn new(mail: Mail, clock: Clock, per_domain_per_minute: u32) -> Self {
+        let per_domain = RateLimit::new(per_domain_per_minute);
+        Self {
+            mail,
+            clock,
+            per_domain,
+            breaker: Breaker::new(FAILURES, PAUSE),
+        }
+    }
+
+    fn admit(&self, mail: &OutgoingMail) -> Result<(), Timestamp> {
+        let now = self.clock.now();
+        self.breaker.admit(now)?;
+        let mut domains: Vec<&str> = mail
+            .to
+            .iter()
+            .chain(&mail.cc)
+            .filter_map(|address| address.rsplit_once('@').map(|(_, domain)| domain))
+            .collect();
+        domains.sort_unstable();
+        domains.dedup();
+        domains
+            .into_iter()
+            .try_for_each(|domain| self.per_domain.admit(domain, now))
+    }
+}
+
+impl Work for MailWork {
+    type Task = OutgoingMail;
+    type Output = MailOutcome;
+    const NAME: &'static str = "mail";
+
+    async fn run(&self, mail: OutgoingMail) -> MailOutcome {
+        if let Err(not_before) = self.admit(&mail) {
+            return MailOutcome::Postponed(not_before);
+        }
+        match self.mail.send(&mail).await {
+            Ok(()) => {
+                self.breaker.succeeded();
+                MailOutcome::Sent
+            }
+            Err(error) => {
+                if matches!(error, MailError::Temporary { .. }) {
+                    self.breaker.failed(self.clock.now());
+                }
+                MailOutcome::Failed(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Puts a node together from its configuration: the only place that names concrete backends.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+use crate::actors::auth_cache::AuthHandle;
+use crate::actors::auth_cache::accounts::found_from_environment;
+use crate::actors::root::{Foundation, Parts, RunningActors};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::http::{self, Services};
+use crate::outbound::mail::{Mail, Spool};
+use crate::outbound::media::{FileMedia, Media};
+use crate::outbound::payment::Payments;
+use crate::outbound::payment::sandbox::web::CheckoutView;
+use crate::outbound::payment::sandbox::{self, SandboxOptions, SandboxProvider, SessionState};
+use crate::render::page::{SandboxCheckout, SandboxMethod};
+use crate::render::{self, RenderContext};
+use crate::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
+use crate::telemetry;
+
+/// Why a node did not start. Each is a sentence for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("can't listen on {address}: {reason}")]
+    Listen {
+        address: SocketAddr,
+        reason: std::io::Error,
+    },
+    #[error("can't open the data directory: {0}")]
+    Store(#[from] crate::store::StoreError),
+    #[error("can't start the sandbox payment provider: {0}")]
+    Payments(#[from] sandbox::OpenError),
+    #[error("can't start the actors: {0}")]
+    Actors(#[from] ractor::SpawnErr),
+    #[error("can't make the first user from FAKTOR_ADMIN_EMAIL and FAKTOR_ADMIN_PASSWORD: {0}")]
+    Setup(#[from] crate::actors::auth_cache::accounts::AccountError),
+}
+
+/// A running node.
+pub struct App {
+    pub address: SocketAddr,
+    /// Where people reach it, without a trailing slash.
+    pub public_url: String,
+    /// The one-time address at which the first user is made, while there is none.
+    pub setup_url: Option<String>,
+    pub services: Services,
+    actors: RunningActors,
+    store: StoreHandle,
+    server: JoinHandle<std::io::Result<()>>,
+    /// The sandbox's webhooks.
+    deliveries: JoinHandle<()>,
+    stopping: CancellationToken,
+    drain_timeout: Duration,
+}
+
+impl App {
+    /// Starts a node; it answers requests when this returns.
+    pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let listen = config.server.listen;
+        let failed = |reason| StartError::Listen {
+            address: listen,
+            reason,
+        };
+        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let public_url = public_url(&config, address);
+        let config = Arc::new(config);
+        let data_dir = &config.storage.data_dir;
+
+        let metrics = telemetry::metrics();
+        let (stores, store) = SqliteStore::open(data_dir, SqliteOptions::default()).await?;
+        let sandbox = open_sandbox(&config, &public_url, clock.clone())?;
+        let payments = Arc::new(Payments::Sandbox(sandbox.clone()));
+        let media = Media::Files(FileMedia::new(data_dir));
+        let mail = Mail::Spool(Spool::new(data_dir));
+        let environment = |name: &str| std::env::var(name).ok();
+        found_from_environment(&stores, &clock, environment).await?;
+        let auth = AuthHandle::start(&config, clock.clone(), &stores).await?;
+
+        let parts = Parts::assemble(Foundation {
+            config: Arc::clone(&config),
+            clock: clock.clone(),
+            stores: stores.clone(),
+            mail,
+            media,
+            payments: Arc::clone(&payments),
+            context: RenderContext {
+                public_url: Some(public_url.clone()),
+                sandbox: true,
+                logo_png: None,
+            },
+            auth,
+        });
+        let actors = RunningActors::start(parts.clone()).await?;
+        let services = Services {
+            public_url: public_url.as_str().into(),
+            clock,
+            stores,
+            invoices: parts.invoices,
+            auth: parts.auth,
+            documents: parts.documents,
+            inbox: parts.inbox,
+            outbox: parts.outbox,
+            payments: Arc::clone(&payments),
+            node: actors.handle(),
+            metrics: metrics.clone(),
+            config: Arc::clone(&config),
+        };
+        let setup_url = services
+            .auth
+            .open_setup()
+            .await?
+            .map(|token| format!("{public_url}/setup?token={token}"));
+
+        let router = http::router(services.clone())
+            .merge(sandbox::web::router(sandbox.clone(), checkout_page));
+        let stopping = CancellationToken::new();
+        let server = axum::serve(listener, router)
+            .with_graceful_shutdown(stopping.clone().cancelled_owned());
+        sandbox.send_webhooks_to(&format!("http://{}", reachable(address)));
+        let deliveries = sandbox.start_delivery(stopping.clone());
+        tokio::spawn(telemetry::keep_up(metrics, stopping.clone()));
+        Ok(Self {
+            address,
+            public_url,
+            setup_url,
+            services,
+            actors,
+            store,
+            server: tokio::spawn(server.into_future()),
+            deliveries,
+            stopping,
+            drain_timeout: Duration::from_secs(config.server.drain_timeout_s),
+        })
+    }
+
+    /// Resolves with the reason when the node can't go on.
+    pub async fn failed(&self) -> String {
+        self.actors.failed().await
+    }
+
+    /// Drains: not ready, finish requests and effects, stop the actors, close the store.
+    pub async fn stop(self) {
+        self.actors.begin_drain();
+        self.stopping.cancel();
+        if tokio::time::timeout(self.drain_timeout, self.server)
+            .await
+            .is_err()
+        {
+            tracing::warn!("requests were still running when the drain time was over");
+        }
+        self.actors.stop(self.drain_timeout).await;
+        if tokio::time::timeout(self.drain_timeout, self.deliveries)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "the sandbox's webhooks were still being delivered when the drain time was over"
+            );
+        }
+        if let Err(error) = self.store.close().await {
+            tracing::error!(%error, "the store could not be closed cleanly; nothing acknowledged is lost");
+        }
+    }
+}
+
+fn open_sandbox(
+    config: &Config,
+    public_url: &str,
+    clock: Clock,
+) -> Result<SandboxProvider, sandbox::OpenError> {
+    let payments = &config.payments;
+    let mut options = SandboxOptions::new(&config.storage.data_dir, public_url, clock);
+    options.webhook_secrets = vec![payments.webhook_secret.clone()];
+    options.webhook_tolerance_s = payments.webhook_tolerance_s;
+    options.timeout = Duration::from_millis(payments.timeout_ms);
+    SandboxProvider::open(options)
+}
+
+/// The sandbox's checkout page; written by the renderer, which the sandbox does not know.
+fn checkout_page(view: &CheckoutView) -> String {
+    let methods: Vec<_> = view
+        .methods
+        .iter()
+        .map(|method| SandboxMethod {
+            id: method.id,
+            label: method.label,
+        })
+        .collect();
+    let closed = match view.session.state {
+        SessionState::Open => None,
+        SessionState::Paid => Some("This has been paid. There is nothing more to do here."),
+        SessionState::Expired => Some("Nothing can be paid here any more."),
+    };
+    let page = render::page::sandbox_checkout_page(&SandboxCheckout {
+        amount: view.session.amount,
+        description: &view.session.description,
+        pay_url: &view.pay_url,
+        return_url: &view.session.return_url,
+        methods: &methods,
+        problem: view.problem.as_deref(),
+        closed,
+    });
+    // The barest page works, too.
+    page.unwrap_or_else(|_| sandbox::web::plain_page(view))
+}
+
+fn public_url(config: &Config, address: SocketAddr) -> String {
+    if config.server.public_url.is_empty() {
+        format!("http://{}", reachable(address))
+    } else {
+        config.server.public_url.trim_end_matches('/').to_owned()
+    }
+}
+
+/// An address that can be connected to: the loopback one when all are listened on.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
+            (std::net::Ipv4Addr::LOCALHOST, v4.port()).into()
+        }
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            (std::net::Ipv6Addr::LOCALHOST, v6.port()).into()
+        }
+        other => other,
+    }
+}

@@ -1,0 +1,225 @@
+//! What each setting may be.
+
+use std::net::SocketAddr;
+
+use toml::Value;
+
+use super::Config;
+
+/// What a setting may be.
+#[derive(Debug, Clone, Copy)]
+enum Rule {
+    /// A whole number from and to, both allowed.
+    Number(i64, i64),
+    Address,
+    /// A web address, or nothing.
+    PublicUrl,
+    /// A list of `scheme://host[:port]`.
+    Origins,
+    Path,
+    Email,
+    /// One line, possibly empty.
+    Line,
+    OneOf(&'static [&'static str]),
+    /// A secret of some length, or nothing.
+    Secret,
+    LogFilter,
+}
+
+/// The shortest secret worth the name, in characters.
+const MIN_SECRET_CHARS: usize = 16;
+const DAY_S: i64 = 86_400;
+const YEAR_S: i64 = 366 * DAY_S;
+
+const RULES: [(&str, Rule); 39] = [
+    ("server.listen", Rule::Address),
+    ("server.public_url", Rule::PublicUrl),
+    ("server.request_timeout_s", Rule::Number(1, 600)),
+    ("server.drain_timeout_s", Rule::Number(0, 3_600)),
+    ("server.allowed_origins", Rule::Origins),
+    ("storage.data_dir", Rule::Path),
+    ("actors.idle_after_s", Rule::Number(1, DAY_S)),
+    ("actors.max_live_invoices", Rule::Number(1, 10_000_000)),
+    ("actors.max_waiting_per_invoice", Rule::Number(1, 1_000_000)),
+    ("actors.max_waiting", Rule::Number(1, 10_000_000)),
+    ("actors.sweep_interval_ms", Rule::Number(10, 60_000)),
+    ("effects.first_delay_ms", Rule::Number(1, 3_600_000)),
+    ("effects.max_delay_ms", Rule::Number(1, DAY_S * 1_000)),
+    ("effects.max_attempts", Rule::Number(1, 100)),
+    ("pools.pdf_workers", WORKERS),
+    ("pools.pdf_queue", QUEUE),
+    ("pools.media_workers", WORKERS),
+    ("pools.media_queue", QUEUE),
+    ("pools.mail_workers", WORKERS),
+    ("pools.mail_queue", QUEUE),
+    ("pools.payment_workers", WORKERS),
+    ("pools.payment_queue", QUEUE),
+    ("pools.auth_workers", WORKERS),
+    ("pools.auth_queue", QUEUE),
+    ("mail.from", Rule::Email),
+    ("mail.from_name", Rule::Line),
+    ("mail.per_domain_per_minute", Rule::Number(1, 1_000_000)),
+    ("payments.provider", Rule::OneOf(&["sandbox"])),
+    ("payments.timeout_ms", Rule::Number(10, 120_000)),
+    ("payments.webhook_secret", Rule::Secret),
+    ("payments.webhook_tolerance_s", Rule::Number(1, DAY_S)),
+    ("auth.access_token_ttl_s", Rule::Number(1, DAY_S)),
+    ("auth.refresh_token_ttl_s", Rule::Number(1, YEAR_S)),
+    ("auth.signing_key_rotation_s", Rule::Number(60, YEAR_S)),
+    // A revoked token must not live on for longer than five seconds in any node.
+    ("auth.cache_ttl_s", Rule::Number(0, 5)),
+    ("auth.cache_entries", Rule::Number(0, 10_000_000)),
+    ("auth.max_failed_logins", Rule::Number(1, 10_000)),
+    ("log.filter", Rule::LogFilter),
+    ("log.format", Rule::OneOf(&["auto", "human", "json"])),
+];
+
+const WORKERS: Rule = Rule::Number(0, 1_024);
+const QUEUE: Rule = Rule::Number(1, 1_000_000);
+
+fn rule(key: &str) -> Option<Rule> {
+    RULES
+        .iter()
+        .find(|(known, _)| *known == key)
+        .map(|(_, rule)| *rule)
+}
+
+/// Whether a setting's value must not be shown.
+pub(super) fn is_secret(key: &str) -> bool {
+    matches!(rule(key), Some(Rule::Secret))
+}
+
+/// Checks one value by itself. The error says what was given and what is allowed.
+pub(super) fn value(key: &str, value: &Value) -> Result<(), String> {
+    let Some(rule) = rule(key) else { return Ok(()) };
+    if rule.allows(value) {
+        return Ok(());
+    }
+    let given = match rule {
+        Rule::Secret => "what was given".to_owned(),
+        _ => value.to_string(),
+    };
+    Err(format!(
+        "{given} is not allowed; expected {}",
+        rule.expectation()
+    ))
+}
+
+impl Rule {
+    fn allows(self, value: &Value) -> bool {
+        match (self, value) {
+            (Self::Number(from, to), Value::Integer(number)) => (from..=to).contains(number),
+            (Self::Origins, Value::Array(origins)) => origins
+                .iter()
+                .all(|origin| origin.as_str().is_some_and(is_origin)),
+            (Self::Number(..) | Self::Origins, _) => false,
+            (rule, Value::String(text)) => rule.allows_text(text),
+            _ => false,
+        }
+    }
+
+    fn allows_text(self, text: &str) -> bool {
+        match self {
+            Self::Address => text.parse::<SocketAddr>().is_ok(),
+            Self::PublicUrl => text.is_empty() || is_public_url(text),
+            Self::Path => !text.is_empty() && !text.contains('\0'),
+            Self::Email => text.parse::<lettre::Address>().is_ok() && text.is_ascii(),
+            Self::Line => text.len() <= 200 && !text.chars().any(char::is_control),
+            Self::OneOf(names) => names.contains(&text),
+            Self::Secret => text.is_empty() || text.chars().count() >= MIN_SECRET_CHARS,
+            Self::LogFilter => {
+                tracing_subscriber::EnvFilter::builder().parse(text).is_ok() && !text.is_empty()
+            }
+            Self::Number(..) | Self::Origins => false,
+        }
+    }
+
+    fn expectation(self) -> String {
+        match self {
+            Self::Number(from, to) => format!("a whole number from {from} to {to}"),
+            Self::Address => "an address and port such as 127.0.0.1:3300 or [::]:3300".to_owned(),
+            Self::PublicUrl => {
+                "a web address such as https://invoices.example.com without ? and #, or \"\""
+                    .to_owned()
+            }
+            Self::Origins => {
+                "a list of origins such as https://app.example.com, without a path".to_owned()
+            }
+            Self::Path => "the path of a directory".to_owned(),
+            Self::Email => "an e-mail address such as invoices@example.com".to_owned(),
+            Self::Line => "one line of at most 200 bytes".to_owned(),
+            Self::OneOf(names) => format!("one of {}", names.join(", ")),
+            Self::Secret => format!("a text of at least {MIN_SECRET_CHARS} characters, or \"\""),
+            Self::LogFilter => {
+                "a tracing filter such as \"info\" or \"faktor=debug,warn\"".to_owned()
+            }
+        }
+    }
+}
+
+fn parsed_url(text: &str) -> Option<reqwest::Url> {
+    let url = reqwest::Url::parse(text).ok()?;
+    let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
+    (is_web && url.username().is_empty() && url.password().is_none()).then_some(url)
+}
+
+fn is_public_url(text: &str) -> bool {
+    parsed_url(text).is_some_and(|url| url.query().is_none() && url.fragment().is_none())
+}
+
+fn is_origin(text: &str) -> bool {
+    parsed_url(text).is_some_and(|url| url.origin().ascii_serialization() == text)
+}
+
+/// Settings that are fine by themselves but don't fit each other: the key to change, and why.
+pub(super) fn together(config: &Config) -> Vec<(&'static str, String)> {
+    let mut misfits = Vec::new();
+    let mut at_most = |(small_key, small): (&'static str, u64), (large_key, large): (&str, u64)| {
+        if small > large {
+            misfits.push((
+                small_key,
+                format!("{small} is more than {large_key}, which is {large}"),
+            ));
+        }
+    };
+    let (actors, effects, auth) = (&config.actors, &config.effects, &config.auth);
+    at_most(
+        ("effects.first_delay_ms", effects.first_delay_ms),
+        ("effects.max_delay_ms", effects.max_delay_ms),
+    );
+    at_most(
+        (
+            "actors.max_waiting_per_invoice",
+            actors.max_waiting_per_invoice as u64,
+        ),
+        ("actors.max_waiting", actors.max_waiting as u64),
+    );
+    at_most(
+        ("auth.access_token_ttl_s", auth.access_token_ttl_s),
+        ("auth.refresh_token_ttl_s", auth.refresh_token_ttl_s),
+    );
+    misfits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_has_a_rule_and_every_rule_a_setting() {
+        let table: toml::Table = super::super::DEFAULTS.parse().unwrap();
+        let mut settings: Vec<_> = table
+            .iter()
+            .flat_map(|(section, keys)| {
+                keys.as_table()
+                    .unwrap()
+                    .keys()
+                    .map(move |key| format!("{section}.{key}"))
+            })
+            .collect();
+        let mut ruled: Vec<_> = RULES.iter().map(|(key, _)| (*key).to_owned()).collect();
+        settings.sort();
+        ruled.sort();
+        assert_eq!(settings, ruled);
+    }
+}

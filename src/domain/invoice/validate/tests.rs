@@ -1,1 +1,0 @@
-//! Both sides of every rule.

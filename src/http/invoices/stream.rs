@@ -1,0 +1,166 @@
+//! One invoice's public events as they happen (server-sent events).
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::stream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::Instant;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::find;
+use crate::domain::ids::InvoiceId;
+use crate::domain::invoice::event::PublicEvent;
+use crate::domain::permission::Permission;
+use crate::http::App;
+use crate::http::cloud_event::CloudEvent;
+use crate::http::error::ApiError;
+use crate::http::extract::{Authenticated, Id, Params};
+use crate::http::openapi::ReadErrors;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(events))
+}
+
+/// A comment after this long without an event keeps the connection from being taken for dead.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A stream ends after this and is resumed by its reader, so that none outlives its credentials by
+/// long.
+const LONGEST: Duration = Duration::from_hours(1);
+/// How often a quiet stream looks whether the node is draining.
+const DRAIN_CHECK: Duration = Duration::from_secs(1);
+/// Events read from the store at once.
+const PART: u16 = 100;
+
+/// The invoice's public events from the beginning or after `Last-Event-ID`, then live. The id of
+/// each is the version it tells of.
+#[utoipa::path(
+    get, path = "/v1/invoices/{id}/events", tag = "invoices", operation_id = "invoice_events",
+    params(
+        ("id" = String, Path),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The last version seen")
+    ),
+    responses(
+        (status = 200, description = "Server-sent events; `data` is an Event in JSON",
+            body = String, content_type = "text/event-stream"),
+        ReadErrors
+    )
+)]
+async fn events(
+    State(app): State<App>,
+    caller: Authenticated,
+    Id(id): Id<InvoiceId>,
+    params: Params,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    caller.require(Permission::InvoiceGetById)?;
+    params.finish()?;
+    let seen = last_event_id(&headers)?;
+    // Watching begins before the first look, so that no event falls between.
+    let versions = app.invoices.watch(id);
+    find(&app, &caller, id).await?;
+    let place = Arc::clone(&app.streams).try_acquire_owned().map_err(|_| {
+        ApiError::unavailable(
+            "busy",
+            "too many event streams are open; try again in a moment",
+        )
+        .retry_after(5)
+    })?;
+    let reader = Reader {
+        app,
+        id,
+        seen,
+        versions,
+        ready: VecDeque::new(),
+        ends_at: Instant::now() + LONGEST,
+        _place: place,
+    };
+    let events = stream::unfold(reader, |mut reader| async {
+        let event = reader.next().await?;
+        Some((Ok::<_, Infallible>(event), reader))
+    });
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive");
+    Ok(Sse::new(events).keep_alive(keep_alive).into_response())
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<u64, ApiError> {
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(0);
+    };
+    value
+        .to_str()
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .ok_or_else(|| {
+            ApiError::malformed(
+                "invalid_header",
+                "Last-Event-ID is the id of an event: a version",
+            )
+            .param("Last-Event-ID")
+        })
+}
+
+struct Reader {
+    app: App,
+    id: InvoiceId,
+    /// The last version whose event was handed on.
+    seen: u64,
+    versions: watch::Receiver<u64>,
+    ready: VecDeque<PublicEvent>,
+    ends_at: Instant,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Reader {
+    /// The next event; `None` when the stream ends.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                self.seen = event.version;
+                return write(&event);
+            }
+            self.versions.borrow_and_update();
+            let store = &self.app.stores.invoices;
+            match store.events_of(self.id, self.seen, PART).await {
+                Ok(events) if events.is_empty() => self.wait().await?,
+                Ok(events) => self.ready = events.into(),
+                Err(error) => {
+                    // Ending is safe: the reader comes back with the last id it saw.
+                    tracing::warn!(invoice.id = %self.id, %error, "an event stream ended early");
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// Waits for a new version; `None` when it is time to end.
+    async fn wait(&mut self) -> Option<()> {
+        loop {
+            if self.app.node.is_draining() || Instant::now() >= self.ends_at {
+                return None;
+            }
+            match tokio::time::timeout(DRAIN_CHECK, self.versions.changed()).await {
+                Ok(Ok(())) => return Some(()),
+                Ok(Err(_)) => return None,
+                Err(_elapsed) => {}
+            }
+        }
+    }
+}
+
+fn write(event: &PublicEvent) -> Option<Event> {
+    let data = serde_json::to_string(&CloudEvent::of(event)).ok()?;
+    Some(
+        Event::default()
+            .id(event.version.to_string())
+            .event(&event.kind)
+            .data(data),
+    )
+}

@@ -1,0 +1,309 @@
+//! The one layer around every route: request id, span, time limit, panics, errors, metrics, CORS and
+//! security headers. Written by hand as one service, because each further layer costs every request.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::FutureExt as _;
+use tokio::time::Instant;
+use tower::{Layer, Service};
+use tracing::Instrument as _;
+
+use super::cors::Origins;
+use super::error::ApiError;
+use super::extract::RequestId;
+use super::http_metrics::HttpMetrics;
+use crate::clock;
+
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+const MAX_REQUEST_ID_CHARS: usize = 128;
+/// A trace context has 55 characters (W3C Trace Context, version 00).
+const TRACEPARENT_CHARS: usize = 55;
+
+#[derive(Clone)]
+pub(super) struct EdgeLayer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    time_limit: Duration,
+    origins: Origins,
+    metrics: HttpMetrics,
+}
+
+impl EdgeLayer {
+    pub(super) fn new(time_limit: Duration, allowed_origins: &[String]) -> Self {
+        let origins = Origins::new(allowed_origins);
+        Self {
+            shared: Arc::new(Shared {
+                time_limit,
+                origins,
+                metrics: HttpMetrics::default(),
+            }),
+        }
+    }
+}
+
+impl<S> Layer<S> for EdgeLayer {
+    type Service = Edge<S>;
+
+    fn layer(&self, inner: S) -> Edge<S> {
+        Edge {
+            inner,
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+/// A route with everything around it.
+#[derive(Clone)]
+pub(super) struct Edge<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S> Service<Request> for Edge<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let started = Instant::now();
+        let request_id = RequestId(request_id(request.headers()));
+        let about = About {
+            method: request.method().clone(),
+            route: request.extensions().get::<MatchedPath>().cloned(),
+            origin: self.shared.origins.allowed(request.headers()),
+            request_id: request_id.clone(),
+        };
+        let shared = Arc::clone(&self.shared);
+        if let Some(answer) = Origins::preflight(&request, about.origin.as_ref()) {
+            return Box::pin(async move { Ok(finish(&shared, &about, started, answer)) });
+        }
+        let span = span(&about, request.headers());
+        request.extensions_mut().insert(request_id);
+        let answering = self.inner.call(request);
+        Box::pin(async move {
+            let limited = tokio::time::timeout(shared.time_limit, answering);
+            let caught = AssertUnwindSafe(limited)
+                .catch_unwind()
+                .instrument(span.clone())
+                .await;
+            let response = match caught {
+                Ok(Ok(Ok(response))) => response,
+                Ok(Ok(Err(never))) => match never {},
+                Ok(Err(_elapsed)) => {
+                    ApiError::unavailable("timed_out", "the request took too long").into_response()
+                }
+                Err(panic) => ApiError::internal(panic_message(&*panic)).into_response(),
+            };
+            let _entered = span.enter();
+            Ok(finish(&shared, &about, started, response))
+        })
+    }
+}
+
+/// What is known of a request before it is answered.
+struct About {
+    method: Method,
+    route: Option<MatchedPath>,
+    origin: Option<HeaderValue>,
+    request_id: RequestId,
+}
+
+impl About {
+    /// The matched path: never the path itself, which would give a series to every id.
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or("unmatched", MatchedPath::as_str)
+    }
+}
+
+/// The caller's request id if it is short and visible, else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let taken = headers.get(&X_REQUEST_ID).filter(|value| {
+        (1..=MAX_REQUEST_ID_CHARS).contains(&value.len())
+            && value.as_bytes().iter().all(u8::is_ascii_graphic)
+    });
+    if let Some(value) = taken {
+        return value.clone();
+    }
+    let mut text = [0; uuid::fmt::Simple::LENGTH];
+    let text = clock::new_uuid().as_simple().encode_lower(&mut text);
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"))
+}
+
+/// Reads are spans of level debug, so that the default filter costs them nothing.
+fn span(about: &About, headers: &HeaderMap) -> tracing::Span {
+    let traceparent = || {
+        headers
+            .get(&TRACEPARENT)
+            .filter(|value| value.len() == TRACEPARENT_CHARS)
+            .and_then(|value| value.to_str().ok())
+    };
+    macro_rules! request_span {
+        ($level:ident) => {
+            tracing::span!(
+                tracing::Level::$level,
+                "request",
+                method = %about.method,
+                route = about.route(),
+                request.id = about.request_id.as_str(),
+                traceparent = traceparent(),
+                status = tracing::field::Empty,
+                latency_ms = tracing::field::Empty,
+            )
+        };
+    }
+    if about.method.is_safe() {
+        request_span!(DEBUG)
+    } else {
+        request_span!(INFO)
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned());
+    format!(
+        "panic: {}",
+        text.unwrap_or_else(|| "of unknown kind".to_owned())
+    )
+}
+
+fn finish(shared: &Shared, about: &About, started: Instant, mut response: Response) -> Response {
+    if response.status().is_client_error() || response.status().is_server_error() {
+        write_error(about, &mut response);
+    }
+    let latency = started.elapsed();
+    let status = response.status();
+    shared
+        .metrics
+        .record(&about.method, about.route(), status, latency);
+    log(about, status, latency);
+    let headers = response.headers_mut();
+    headers.insert(X_REQUEST_ID.clone(), about.request_id.0.clone());
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    if is_html(headers) {
+        add_page_headers(about.route(), headers);
+    }
+    shared.origins.mark(headers, about.origin.as_ref());
+    response
+}
+
+/// Writes the problem a handler left, and turns the router's own empty 405 into one.
+fn write_error(about: &About, response: &mut Response) {
+    let left = response.extensions_mut().remove::<ApiError>();
+    let error = match left {
+        Some(error) => error,
+        None if response.status() == StatusCode::METHOD_NOT_ALLOWED => ApiError::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "this route does not take this method; the header Allow names those it takes",
+        ),
+        None => return,
+    };
+    let request_id = about.request_id.as_str();
+    if error.status().is_server_error() {
+        tracing::error!(
+            request.id = request_id,
+            method = %about.method,
+            route = about.route(),
+            status = error.status().as_u16(),
+            code = error.code(),
+            "a request failed: {}",
+            error.cause().unwrap_or(error.detail())
+        );
+    }
+    error.render(response, request_id);
+}
+
+fn log(about: &About, status: StatusCode, latency: Duration) {
+    let latency_ms = latency.as_secs_f64() * 1_000.0;
+    let span = tracing::Span::current();
+    span.record("status", status.as_u16());
+    span.record("latency_ms", latency_ms);
+    if about.method.is_safe() {
+        tracing::debug!(status = status.as_u16(), latency_ms, "request answered");
+    } else {
+        tracing::info!(status = status.as_u16(), latency_ms, "request answered");
+    }
+}
+
+fn is_html(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"text/html"))
+}
+
+/// A page loads nothing from elsewhere, runs no script and shows in no frame.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; \
+                           form-action 'self' https:; base-uri 'none'; frame-ancestors 'none'";
+/// The documentation page runs its own script and asks its own server.
+const DOCS_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+                           img-src 'self' data:; font-src 'self'; connect-src 'self'; \
+                           base-uri 'none'; frame-ancestors 'none'";
+
+fn add_page_headers(route: &str, headers: &mut HeaderMap) {
+    let policy = if route.starts_with("/docs") {
+        DOCS_POLICY
+    } else {
+        PAGE_POLICY
+    };
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static(policy));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    // The address of a customer's page is a secret: no other site may learn it.
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_taken_when_short_and_visible_else_made() {
+        let mut headers = HeaderMap::new();
+        headers.insert(X_REQUEST_ID.clone(), HeaderValue::from_static("abc-123"));
+        assert_eq!(request_id(&headers), "abc-123");
+        for bad in [
+            String::new(),
+            "a b".to_owned(),
+            "x".repeat(129),
+            "é".to_owned(),
+        ] {
+            headers.insert(
+                X_REQUEST_ID.clone(),
+                HeaderValue::from_bytes(bad.as_bytes()).unwrap(),
+            );
+            let made = request_id(&headers);
+            assert_eq!(made.len(), 32, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Reading a provider's event, in the shape Stripe gives them.
+
+use serde::Deserialize;
+
+use super::{ProviderEvent, ProviderEventKind, WebhookError};
+use crate::domain::ids::{EffectId, InvoiceId};
+use crate::domain::invoice::effect::EffectKindName;
+use crate::domain::money::{Currency, MAX_MINOR, Money};
+
+/// What is read of an event; everything else in it may change.
+#[derive(Deserialize)]
+struct Event {
+    id: String,
+    #[serde(rename = "type")]
+    kind: String,
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    object: serde_json::Value,
+}
+
+/// A payment intent, or a checkout session with its payment's id beside its own.
+#[derive(Deserialize)]
+struct Object {
+    id: String,
+    #[serde(default)]
+    payment_intent: Option<String>,
+    /// In minor units.
+    #[serde(alias = "amount_total")]
+    amount: i64,
+    currency: String,
+    #[serde(default)]
+    metadata: Metadata,
+    #[serde(default)]
+    last_payment_error: Option<PaymentError>,
+}
+
+#[derive(Default, Deserialize)]
+struct Metadata {
+    #[serde(default)]
+    invoice: Option<String>,
+    #[serde(default)]
+    effect: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct PaymentError {
+    code: String,
+    message: String,
+}
+
+/// Reads an event. One of another type, or about a payment that carries no invoice of ours, is
+/// [`ProviderEventKind::Ignored`].
+pub(super) fn read(body: &[u8]) -> Result<ProviderEvent, WebhookError> {
+    let event: Event = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+    if event.id.is_empty() || event.id.len() > 255 {
+        return Err(malformed(&"its id is not 1 to 255 bytes long"));
+    }
+    let what = match event.kind.as_str() {
+        "payment_intent.succeeded" | "checkout.session.completed" => {
+            succeeded(read_object(event.data.object)?)?
+        }
+        "payment_intent.payment_failed" => failed(read_object(event.data.object)?)?,
+        _ => ProviderEventKind::Ignored,
+    };
+    Ok(ProviderEvent { id: event.id, what })
+}
+
+/// The invoice and, if the payment is a charge of ours, its effect; none for foreign payments.
+fn read_metadata(object: &Object) -> Result<Option<(InvoiceId, Option<EffectId>)>, WebhookError> {
+    let Some(invoice) = &object.metadata.invoice else {
+        return Ok(None);
+    };
+    let invoice = invoice.parse().map_err(|error| malformed(&error))?;
+    let effect: Option<EffectId> = object
+        .metadata
+        .effect
+        .as_ref()
+        .map(|text| text.parse().map_err(|error| malformed(&error)))
+        .transpose()?;
+    // A payment on the provider's page carries the link's effect, which is no charge of ours.
+    let effect = effect.filter(|effect| effect.kind == EffectKindName::Charge);
+    Ok(Some((invoice, effect)))
+}
+
+fn succeeded(object: Object) -> Result<ProviderEventKind, WebhookError> {
+    let Some((invoice, effect)) = read_metadata(&object)? else {
+        return Ok(ProviderEventKind::Ignored);
+    };
+    let currency: Currency = object
+        .currency
+        .to_ascii_uppercase()
+        .parse()
+        .map_err(|error| malformed(&error))?;
+    if !(1..=MAX_MINOR).contains(&object.amount) {
+        return Err(malformed(
+            &"its amount is not a positive number of minor units",
+        ));
+    }
+    Ok(ProviderEventKind::PaymentSucceeded {
+        invoice,
+        effect,
+        payment_id: object.payment_intent.unwrap_or(object.id),
+        amount: Money::new(object.amount, currency),
+        method: super::CARD.to_owned(),
+    })
+}
+
+fn failed(object: Object) -> Result<ProviderEventKind, WebhookError> {
+    let Some((invoice, effect)) = read_metadata(&object)? else {
+        return Ok(ProviderEventKind::Ignored);
+    };
+    let (code, detail) = object.last_payment_error.map_or_else(
+        || {
+            (
+                "payment_failed".to_owned(),
+                "The payment failed.".to_owned(),
+            )
+        },
+        |error| (error.code, error.message),
+    );
+    Ok(ProviderEventKind::PaymentFailed {
+        invoice,
+        effect,
+        code,
+        detail,
+    })
+}
+
+fn read_object(object: serde_json::Value) -> Result<Object, WebhookError> {
+    serde_json::from_value(object).map_err(|error| malformed(&error))
+}
+
+fn malformed(reason: &dyn std::fmt::Display) -> WebhookError {
+    WebhookError::Malformed {
+        reason: reason.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const INVOICE: &str = "inv_00000000000000000000000000000007";
+
+    fn read_json(event: &serde_json::Value) -> Result<ProviderEventKind, WebhookError> {
+        read(event.to_string().as_bytes()).map(|event| event.what)
+    }
+
+    fn paid(kind: &str, object: &serde_json::Value) -> serde_json::Value {
+        json!({"id": "evt_1", "type": kind, "created": 1, "data": {"object": object}})
+    }
+
+    #[test]
+    fn a_payment_and_its_checkout_session_carry_the_same_payment_id() {
+        let metadata = json!({"invoice": INVOICE, "effect": format!("{INVOICE}-payment_link-3")});
+        let payment =
+            json!({"id": "pi_1", "amount": 11_888, "currency": "eur", "metadata": metadata});
+        let session = json!({"id": "cs_1", "payment_intent": "pi_1", "amount_total": 11_888,
+                             "currency": "eur", "metadata": metadata});
+        let of_payment = read_json(&paid("payment_intent.succeeded", &payment)).unwrap();
+        let of_session = read_json(&paid("checkout.session.completed", &session)).unwrap();
+        assert_eq!(of_payment, of_session);
+        assert_eq!(
+            of_payment,
+            ProviderEventKind::PaymentSucceeded {
+                invoice: INVOICE.parse().unwrap(),
+                effect: None,
+                payment_id: "pi_1".to_owned(),
+                amount: Money::new(11_888, "EUR".parse().unwrap()),
+                method: "card".to_owned(),
+            }
+        );
+    }
+
+    #[test]
+    fn a_charge_of_ours_is_named_by_its_effect() {
+        let effect = format!("{INVOICE}-charge-4");
+        let object = json!({"id": "pi_1", "amount": 5, "currency": "EUR",
+            "metadata": {"invoice": INVOICE, "effect": effect},
+            "last_payment_error": {"code": "card_declined", "message": "No."}});
+        let failed = read_json(&paid("payment_intent.payment_failed", &object)).unwrap();
+        let ProviderEventKind::PaymentFailed {
+            effect: Some(found),
+            code,
+            ..
+        } = failed
+        else {
+            panic!("{failed:?}");
+        };
+        assert_eq!(
+            (found.to_string(), code),
+            (effect, "card_declined".to_owned())
+        );
+    }
+
+    #[test]
+    fn what_does_not_concern_an_invoice_is_ignored_and_nonsense_refused() {
+        let foreign = json!({"id": "pi_1", "amount": 5, "currency": "EUR"});
+        let ignored = Ok(ProviderEventKind::Ignored);
+        assert_eq!(
+            read_json(&paid("payment_intent.succeeded", &foreign)),
+            ignored
+        );
+        assert_eq!(
+            read_json(&paid("customer.created", &json!({"id": "c"}))),
+            ignored
+        );
+        let invoice = json!({"invoice": INVOICE});
+        for object in [
+            json!({"id": "pi_1", "amount": 0, "currency": "EUR", "metadata": invoice}),
+            json!({"id": "pi_1", "amount": -1, "currency": "EUR", "metadata": invoice}),
+            json!({"id": "pi_1", "amount": 1.5, "currency": "EUR", "metadata": invoice}),
+            json!({"id": "pi_1", "amount": 1, "currency": "XQX", "metadata": invoice}),
+            json!({"id": "pi_1", "amount": 1, "currency": "EUR", "metadata": {"invoice": "inv_1"}}),
+            json!({"amount": 1, "currency": "EUR", "metadata": invoice}),
+            json!(null),
+        ] {
+            let read = read_json(&paid("payment_intent.succeeded", &object));
+            assert!(
+                matches!(read, Err(WebhookError::Malformed { .. })),
+                "{object}: {read:?}"
+            );
+        }
+        assert!(read(b"not json").is_err());
+    }
+}

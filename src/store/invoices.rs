@@ -1,0 +1,100 @@
+//! Invoices: one atomic, conditional write per command.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use jiff::civil::Date;
+
+use super::{Epoch, Page, PageRequest, ShardId, StoreError};
+use crate::domain::ids::{CustomerId, InvoiceId, OrganizationId};
+use crate::domain::invoice::entry::Recorded;
+use crate::domain::invoice::event::PublicEvent;
+use crate::domain::invoice::{Invoice, Status};
+use crate::domain::money::Currency;
+
+/// One command's outcome: everything that is written at once or not at all.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    /// The invoice after the command; its snapshot and list columns are taken from it.
+    pub invoice: Arc<Invoice>,
+    /// The version it must still have in the store; 0 for a new one.
+    pub expected_version: u64,
+    pub epoch: Epoch,
+    /// The entries that lead from `expected_version` to the invoice's version, without a gap.
+    pub recorded: Vec<Recorded>,
+    /// At most one for each entry.
+    pub events: Vec<PublicEvent>,
+}
+
+/// What a list of invoices is narrowed by; `None` means any.
+#[derive(Debug, Clone, Default)]
+pub struct InvoiceFilter {
+    pub status: Option<Status>,
+    pub customer: Option<CustomerId>,
+    pub number: Option<String>,
+    pub currency: Option<Currency>,
+    pub overdue: Option<bool>,
+    /// Inclusive.
+    pub issued_from: Option<Date>,
+    /// Inclusive.
+    pub issued_to: Option<Date>,
+    /// Inclusive date, UTC.
+    pub created_from: Option<Date>,
+    /// Inclusive date, UTC.
+    pub created_to: Option<Date>,
+    /// Part of number, customer name, purchase order or reference; case-insensitive.
+    pub q: Option<String>,
+}
+
+/// An invoice whose time has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DueInvoice {
+    pub id: InvoiceId,
+    pub wake_at: Timestamp,
+}
+
+/// Invoices: one atomic, conditional write per command.
+#[async_trait]
+pub trait InvoiceStore: Send + Sync + 'static {
+    /// Loads without regard to the organization: callers compare it.
+    async fn load(&self, id: InvoiceId) -> Result<Option<Invoice>, StoreError>;
+
+    /// Writes one command's outcome. Durable when it returns `Ok`.
+    async fn commit(&self, commit: Commit) -> Result<(), StoreError>;
+
+    /// Deleted drafts are not listed. An unknown `starting_after` gives an empty page.
+    async fn list(
+        &self,
+        organization: OrganizationId,
+        filter: &InvoiceFilter,
+        page: &PageRequest<InvoiceId>,
+    ) -> Result<Page<Invoice>, StoreError>;
+
+    /// The history after `after_version`, oldest first, at most `limit`.
+    async fn history(
+        &self,
+        id: InvoiceId,
+        after_version: u64,
+        limit: u16,
+    ) -> Result<Vec<Recorded>, StoreError>;
+
+    /// The public events of one invoice after `after_version`, oldest first.
+    async fn events_of(
+        &self,
+        id: InvoiceId,
+        after_version: u64,
+        limit: u16,
+    ) -> Result<Vec<PublicEvent>, StoreError>;
+
+    /// Invoices of `shards` (all when `None`) with `wake_at <= now`, earliest first.
+    async fn due(
+        &self,
+        shards: Option<&[ShardId]>,
+        now: Timestamp,
+        limit: u16,
+    ) -> Result<Vec<DueInvoice>, StoreError>;
+
+    /// Whether the store answers, and takes writes again if it could not take the last one.
+    async fn ping(&self) -> Result<(), StoreError>;
+}

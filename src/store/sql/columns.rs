@@ -1,0 +1,131 @@
+//! How values stand in columns: ids as 16 bytes, timestamps as microseconds, dates as text, the
+//! rest as JSON.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use sqlx::sqlite::{Sqlite, SqliteRow};
+use sqlx::{Decode, Row, Type};
+use uuid::Uuid;
+
+use super::error::{corrupt, fault};
+use crate::store::StoreError;
+
+pub(super) fn id_bytes(id: Uuid) -> Vec<u8> {
+    id.as_bytes().to_vec()
+}
+
+pub(super) fn micros(at: Timestamp) -> i64 {
+    at.as_microsecond()
+}
+
+/// Versions, counts and positions: far below 2^63, so that a larger one can only be damage.
+pub(super) fn integer(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+pub(super) fn date_text(date: Date) -> String {
+    date.to_string()
+}
+
+pub(super) fn json_text<T: Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(corrupt)
+}
+
+pub(super) fn parse_json<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(corrupt)
+}
+
+pub(super) fn parse_timestamp(micros: i64) -> Result<Timestamp, StoreError> {
+    Timestamp::from_microsecond(micros).map_err(corrupt)
+}
+
+pub(super) fn parse_date(text: &str) -> Result<Date, StoreError> {
+    text.parse().map_err(corrupt)
+}
+
+/// Reads columns by name, in the domain's types.
+pub(super) trait Columns {
+    fn get_as<'r, T: Decode<'r, Sqlite> + Type<Sqlite>>(
+        &'r self,
+        column: &str,
+    ) -> Result<T, StoreError>;
+
+    fn text(&self, column: &str) -> Result<String, StoreError> {
+        self.get_as(column)
+    }
+
+    fn bytes(&self, column: &str) -> Result<Vec<u8>, StoreError> {
+        self.get_as(column)
+    }
+
+    fn flag(&self, column: &str) -> Result<bool, StoreError> {
+        Ok(self.get_as::<i64>(column)? != 0)
+    }
+
+    fn id(&self, column: &str) -> Result<Uuid, StoreError> {
+        Uuid::from_slice(self.get_as::<&[u8]>(column)?).map_err(corrupt)
+    }
+
+    fn unsigned(&self, column: &str) -> Result<u64, StoreError> {
+        u64::try_from(self.get_as::<i64>(column)?).map_err(corrupt)
+    }
+
+    fn timestamp(&self, column: &str) -> Result<Timestamp, StoreError> {
+        parse_timestamp(self.get_as(column)?)
+    }
+
+    fn optional_timestamp(&self, column: &str) -> Result<Option<Timestamp>, StoreError> {
+        self.get_as::<Option<i64>>(column)?
+            .map(parse_timestamp)
+            .transpose()
+    }
+
+    fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, StoreError> {
+        parse_json(self.get_as::<&str>(column)?)
+    }
+}
+
+impl Columns for SqliteRow {
+    fn get_as<'r, T: Decode<'r, Sqlite> + Type<Sqlite>>(
+        &'r self,
+        column: &str,
+    ) -> Result<T, StoreError> {
+        self.try_get(column).map_err(fault)
+    }
+}
+
+/// A LIKE pattern that finds `part` anywhere in a lower-case column; goes with `ESCAPE '\'`.
+pub(super) fn contains_pattern(part: &str) -> String {
+    let mut pattern = String::with_capacity(part.len() + 2);
+    pattern.push('%');
+    for character in part.to_lowercase().chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(character);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// The text that `contains_pattern` looks into: one part per line, in lower case.
+pub(super) fn search_text<'a>(parts: impl IntoIterator<Item = Option<&'a str>>) -> String {
+    parts
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join("\n")
+        .to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_in_a_search_are_plain_characters() {
+        assert_eq!(contains_pattern("50%_Ä\\"), r"%50\%\_ä\\%");
+    }
+}

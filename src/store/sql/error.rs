@@ -1,0 +1,70 @@
+//! What the database says, in the words of the store.
+
+use sqlx::error::ErrorKind;
+use sqlx::migrate::MigrateError;
+
+use crate::store::StoreError;
+
+// Primary result codes, https://www.sqlite.org/rescode.html
+const BUSY: u32 = 5;
+const LOCKED: u32 = 6;
+const READONLY: u32 = 8;
+const IOERR: u32 = 10;
+const CORRUPT: u32 = 11;
+const FULL: u32 = 13;
+const CANTOPEN: u32 = 14;
+const NOTADB: u32 = 26;
+
+/// Translates a failed statement. A broken constraint is a `Conflict`; where it means something
+/// else the caller looks first.
+pub(super) fn fault(error: sqlx::Error) -> StoreError {
+    match error {
+        sqlx::Error::Database(error) => match error.kind() {
+            ErrorKind::UniqueViolation | ErrorKind::ForeignKeyViolation => StoreError::Conflict,
+            _ => by_code(error.code().as_deref(), error.message()),
+        },
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => corrupt(&error),
+        sqlx::Error::PoolTimedOut => unavailable("too many reads are waiting"),
+        sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => unavailable("the store is closed"),
+        other => unavailable(&other),
+    }
+}
+
+/// Translates a failed migration.
+pub(super) fn migration_fault(error: MigrateError, known: i64) -> StoreError {
+    match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => fault(error),
+        MigrateError::VersionMissing(found) => StoreError::SchemaTooNew { found, known },
+        other => corrupt(&other),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "so that it fits map_err")]
+pub(super) fn unavailable(reason: impl ToString) -> StoreError {
+    StoreError::Unavailable {
+        reason: reason.to_string(),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "so that it fits map_err")]
+pub(super) fn corrupt(reason: impl ToString) -> StoreError {
+    StoreError::Corrupt {
+        reason: reason.to_string(),
+    }
+}
+
+fn by_code(code: Option<&str>, message: &str) -> StoreError {
+    // The extended code carries the primary one in its lowest byte.
+    let primary = code
+        .and_then(|code| code.parse::<u32>().ok())
+        .map(|code| code & 0xff);
+    match primary {
+        Some(FULL) => unavailable("the disk is full"),
+        Some(READONLY) => unavailable("the data directory is read-only"),
+        Some(BUSY | LOCKED) => unavailable("another program has locked the database"),
+        Some(IOERR) => unavailable(format!("the disk failed: {message}")),
+        Some(CANTOPEN) => unavailable(format!("the database file can't be opened: {message}")),
+        Some(CORRUPT | NOTADB) => corrupt(message),
+        _ => unavailable(format!("unexpected answer of the database: {message}")),
+    }
+}

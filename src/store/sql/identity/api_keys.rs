@@ -1,0 +1,120 @@
+//! Keys for programs.
+
+use jiff::Timestamp;
+use sqlx::QueryBuilder;
+use sqlx::sqlite::{Sqlite, SqliteRow};
+
+use super::super::columns::{Columns, id_bytes, json_text, micros};
+use super::super::error::fault;
+use super::super::{SqliteStore, page};
+use crate::domain::ids::{ApiKeyId, OrganizationId};
+use crate::store::{ApiKey, Page, PageRequest, StoreError};
+
+pub(super) async fn insert(store: &SqliteStore, key: &ApiKey) -> Result<(), StoreError> {
+    let insert = sqlx::query(
+        "INSERT INTO api_keys (id, organization, name, roles, secret_hash, prefix, created_at, \
+         last_used_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(id_bytes(key.id.uuid()))
+    .bind(id_bytes(key.organization.uuid()))
+    .bind(key.name.clone())
+    .bind(json_text(&key.roles)?)
+    .bind(key.secret_hash.clone())
+    .bind(key.prefix.clone())
+    .bind(micros(key.created_at))
+    .bind(key.last_used_at.map(micros))
+    .bind(key.revoked_at.map(micros));
+    store.writer.execute(insert).await.map(|_| ())
+}
+
+pub(super) async fn by_hash(
+    store: &SqliteStore,
+    secret_hash: &str,
+) -> Result<Option<ApiKey>, StoreError> {
+    let row = sqlx::query("SELECT * FROM api_keys WHERE secret_hash = $1")
+        .bind(secret_hash.to_owned())
+        .fetch_optional(&store.reader)
+        .await
+        .map_err(fault)?;
+    row.as_ref().map(api_key).transpose()
+}
+
+pub(super) async fn by_id(
+    store: &SqliteStore,
+    organization: OrganizationId,
+    id: ApiKeyId,
+) -> Result<Option<ApiKey>, StoreError> {
+    let row = sqlx::query("SELECT * FROM api_keys WHERE id = $1 AND organization = $2")
+        .bind(id_bytes(id.uuid()))
+        .bind(id_bytes(organization.uuid()))
+        .fetch_optional(&store.reader)
+        .await
+        .map_err(fault)?;
+    row.as_ref().map(api_key).transpose()
+}
+
+pub(super) async fn list(
+    store: &SqliteStore,
+    organization: OrganizationId,
+    page: &PageRequest<ApiKeyId>,
+) -> Result<Page<ApiKey>, StoreError> {
+    let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM api_keys WHERE organization = ");
+    query.push_bind(id_bytes(organization.uuid()));
+    if let Some(after) = page.starting_after {
+        let Some(key) = by_id(store, organization, after).await? else {
+            return Ok(page::empty());
+        };
+        page::push_after(&mut query, micros(key.created_at), after.uuid());
+    }
+    page::push_newest_first(&mut query, page.limit);
+    let rows = query
+        .build()
+        .fetch_all(&store.reader)
+        .await
+        .map_err(fault)?;
+    page::cut(&rows, page.limit, api_key)
+}
+
+pub(super) async fn touch(
+    store: &SqliteStore,
+    id: ApiKeyId,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    let update = sqlx::query(
+        "UPDATE api_keys SET last_used_at = $2 \
+         WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)",
+    )
+    .bind(id_bytes(id.uuid()))
+    .bind(micros(at));
+    store.writer.execute(update).await.map(|_| ())
+}
+
+pub(super) async fn revoke(
+    store: &SqliteStore,
+    organization: OrganizationId,
+    id: ApiKeyId,
+    at: Timestamp,
+) -> Result<bool, StoreError> {
+    let update = sqlx::query(
+        "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $3) \
+         WHERE id = $1 AND organization = $2",
+    )
+    .bind(id_bytes(id.uuid()))
+    .bind(id_bytes(organization.uuid()))
+    .bind(micros(at));
+    Ok(store.writer.execute(update).await? == 1)
+}
+
+fn api_key(row: &SqliteRow) -> Result<ApiKey, StoreError> {
+    Ok(ApiKey {
+        id: ApiKeyId::new(row.id("id")?),
+        organization: OrganizationId::new(row.id("organization")?),
+        name: row.text("name")?,
+        roles: row.json("roles")?,
+        secret_hash: row.text("secret_hash")?,
+        prefix: row.text("prefix")?,
+        created_at: row.timestamp("created_at")?,
+        last_used_at: row.optional_timestamp("last_used_at")?,
+        revoked_at: row.optional_timestamp("revoked_at")?,
+    })
+}

@@ -1,0 +1,89 @@
+//! The inbox of webhooks.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
+
+use super::SqliteStore;
+use super::columns::{Columns, micros};
+use super::error::{corrupt, fault};
+use crate::store::{InboxMessage, InboxStore, StoreError};
+
+#[async_trait]
+impl InboxStore for SqliteStore {
+    async fn receive(&self, message: InboxMessage) -> Result<bool, StoreError> {
+        let insert = sqlx::query(
+            "INSERT INTO inbox (provider, event_id, received_at, attempts, next_attempt_at, \
+             last_error, parked, delivered, body) VALUES ($1, $2, $3, $4, $5, $6, $7, FALSE, $8) \
+             ON CONFLICT (provider, event_id) DO NOTHING",
+        )
+        .bind(message.provider)
+        .bind(message.event_id)
+        .bind(micros(message.received_at))
+        .bind(i64::from(message.attempts))
+        .bind(micros(message.next_attempt_at))
+        .bind(message.last_error)
+        .bind(message.parked)
+        .bind(message.body);
+        Ok(self.writer.execute(insert).await? == 1)
+    }
+
+    async fn undelivered(
+        &self,
+        now: Timestamp,
+        limit: u16,
+    ) -> Result<Vec<InboxMessage>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT provider, event_id, received_at, attempts, next_attempt_at, last_error, \
+             parked, body FROM inbox WHERE NOT delivered AND NOT parked AND next_attempt_at <= $1 \
+             ORDER BY received_at, event_id LIMIT $2",
+        )
+        .bind(micros(now))
+        .bind(i64::from(limit))
+        .fetch_all(&self.reader)
+        .await
+        .map_err(fault)?;
+        rows.iter().map(message).collect()
+    }
+
+    async fn delivered(&self, provider: &str, event_id: &str) -> Result<(), StoreError> {
+        let update =
+            sqlx::query("UPDATE inbox SET delivered = TRUE WHERE provider = $1 AND event_id = $2")
+                .bind(provider.to_owned())
+                .bind(event_id.to_owned());
+        self.writer.execute(update).await.map(|_| ())
+    }
+
+    async fn failed(
+        &self,
+        provider: &str,
+        event_id: &str,
+        error: &str,
+        next_attempt_at: Timestamp,
+        parked: bool,
+    ) -> Result<(), StoreError> {
+        let update = sqlx::query(
+            "UPDATE inbox SET attempts = attempts + 1, last_error = $3, next_attempt_at = $4, \
+             parked = $5 WHERE provider = $1 AND event_id = $2 AND NOT delivered",
+        )
+        .bind(provider.to_owned())
+        .bind(event_id.to_owned())
+        .bind(error.to_owned())
+        .bind(micros(next_attempt_at))
+        .bind(parked);
+        self.writer.execute(update).await.map(|_| ())
+    }
+}
+
+fn message(row: &SqliteRow) -> Result<InboxMessage, StoreError> {
+    Ok(InboxMessage {
+        provider: row.text("provider")?,
+        event_id: row.text("event_id")?,
+        body: row.bytes("body")?,
+        received_at: row.timestamp("received_at")?,
+        attempts: u32::try_from(row.unsigned("attempts")?).map_err(corrupt)?,
+        next_attempt_at: row.timestamp("next_attempt_at")?,
+        last_error: row.get_as("last_error")?,
+        parked: row.flag("parked")?,
+    })
+}

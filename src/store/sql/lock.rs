@@ -1,0 +1,65 @@
+//! The lock on a data directory: one process works on it.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use super::error::unavailable;
+use crate::store::StoreError;
+
+const FILE_NAME: &str = "faktor.lock";
+
+/// Makes the directory if it is missing, open to its owner only, and locks it. The lock ends with
+/// the process, however it ends.
+pub(super) fn lock_directory(directory: &Path) -> Result<File, StoreError> {
+    let failed = |what: &str, error: std::io::Error| {
+        unavailable(format!(
+            "the data directory {} {what}: {error}",
+            directory.display()
+        ))
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|error| failed("can't be made", error))?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(directory.join(FILE_NAME))
+        .map_err(|error| failed("can't be written to", error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(StoreError::InUse {
+                directory: directory.display().to_string(),
+                holder: holder(&mut file),
+            });
+        }
+        Err(TryLockError::Error(error)) => return Err(failed("can't be locked", error)),
+    }
+    sign(&mut file).map_err(|error| failed("can't be written to", error))?;
+    Ok(file)
+}
+
+fn sign(file: &mut File) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn holder(file: &mut File) -> String {
+    let mut text = String::new();
+    match file
+        .read_to_string(&mut text)
+        .ok()
+        .and_then(|_| text.trim().parse::<u32>().ok())
+    {
+        Some(pid) => format!("process {pid}"),
+        None => "another process".to_owned(),
+    }
+}

@@ -1,0 +1,495 @@
+//! The one writer: gathers what waits into one transaction, and answers each caller by itself.
+//!
+//! A durable commit costs one flush of the disk however much it holds, so under load many callers
+//! share one (group commit). Nobody is answered before the flush.
+
+use std::fs::File;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnectOptions};
+use sqlx::{ConnectOptions, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::batch::{self, PreparedCommit};
+use super::error::{fault, unavailable};
+use crate::store::StoreError;
+
+/// Jobs that wait before callers do.
+const QUEUE: usize = 1_024;
+
+/// A query whose values are bound already.
+pub(super) type BoundQuery = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
+
+/// Hands work to the writer. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Writer {
+    queue: mpsc::Sender<Job>,
+    failing: Arc<AtomicBool>,
+}
+
+enum Job {
+    Commit(Box<PreparedCommit>, oneshot::Sender<Result<(), StoreError>>),
+    Work(Box<dyn Work>),
+    Close(oneshot::Sender<Option<SqliteConnection>>),
+}
+
+/// Anything that is written and is not an invoice command.
+trait Work: Send {
+    /// Does it, within the batch's transaction, and keeps the outcome for the answer.
+    fn run<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> BoxFuture<'a, Outcome>;
+
+    /// Several statements must be undone together when one fails; a single one undoes itself.
+    fn needs_savepoint(&self) -> bool;
+
+    /// Answers the caller, once the transaction's fate is known.
+    fn answer(self: Box<Self>, transaction: Result<(), StoreError>);
+}
+
+/// What became of a piece of work within its transaction.
+enum Outcome {
+    Done,
+    /// It changed nothing; its neighbours go on.
+    Refused,
+    /// The database failed underneath it.
+    Fault(StoreError),
+}
+
+struct Closure<T, F> {
+    run: Option<F>,
+    savepoint: bool,
+    outcome: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Work for Closure<T, F>
+where
+    T: Send + 'static,
+    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>> + Send,
+{
+    fn run<'a>(&'a mut self, connection: &'a mut SqliteConnection) -> BoxFuture<'a, Outcome> {
+        Box::pin(async move {
+            let Some(run) = self.run.take() else {
+                return Outcome::Refused;
+            };
+            let result = run(connection).await;
+            let outcome = match &result {
+                Ok(_) => Outcome::Done,
+                Err(fault @ StoreError::Unavailable { .. }) => Outcome::Fault(fault.clone()),
+                Err(_) => Outcome::Refused,
+            };
+            self.outcome = Some(result);
+            outcome
+        })
+    }
+
+    fn needs_savepoint(&self) -> bool {
+        self.savepoint
+    }
+
+    fn answer(self: Box<Self>, transaction: Result<(), StoreError>) {
+        let answer = match (transaction, self.outcome) {
+            (Ok(()), Some(outcome)) => outcome,
+            (Ok(()), None) => Err(gone()),
+            (Err(fault), _) => Err(fault),
+        };
+        // A caller that went away does not need its answer.
+        let _ = self.reply.send(answer);
+    }
+}
+
+fn gone() -> StoreError {
+    unavailable("the writer stopped before it could answer")
+}
+
+impl Writer {
+    /// Starts the writer on a connection that is open already; `options` are for opening it anew.
+    pub(super) fn start(
+        connection: SqliteConnection,
+        options: SqliteConnectOptions,
+        max_batch: usize,
+        lock: Arc<File>,
+    ) -> Self {
+        let (queue, jobs) = mpsc::channel(QUEUE);
+        let failing = Arc::new(AtomicBool::new(false));
+        let task = Task {
+            jobs,
+            connection: Some(connection),
+            options,
+            max_batch,
+            failing: Arc::clone(&failing),
+            _lock: lock,
+        };
+        tokio::spawn(task.run());
+        Self { queue, failing }
+    }
+
+    /// Writes one command's outcome; durable when it returns `Ok`.
+    pub(super) async fn commit(&self, commit: PreparedCommit) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(Job::Commit(Box::new(commit), reply)).await?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Runs one statement; how many rows it touched.
+    pub(super) async fn execute(&self, query: BoundQuery) -> Result<u64, StoreError> {
+        self.statement(|connection| {
+            Box::pin(async move {
+                let done = query.execute(connection).await.map_err(fault)?;
+                Ok(done.rows_affected())
+            })
+        })
+        .await
+    }
+
+    /// Runs a closure that writes with one statement at most.
+    pub(super) async fn statement<T, F>(&self, run: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>>
+            + Send
+            + 'static,
+    {
+        self.work(run, false).await
+    }
+
+    /// Runs a closure whose statements take effect together, or not at all when it fails.
+    pub(super) async fn transaction<T, F>(&self, run: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>>
+            + Send
+            + 'static,
+    {
+        self.work(run, true).await
+    }
+
+    async fn work<T, F>(&self, run: F, savepoint: bool) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, StoreError>>
+            + Send
+            + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let closure = Closure {
+            run: Some(run),
+            savepoint,
+            outcome: None,
+            reply,
+        };
+        self.submit(Job::Work(Box::new(closure))).await?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    /// Finishes what waits, takes nothing new, and gives the connection back.
+    pub(super) async fn close(&self) -> Option<SqliteConnection> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(Job::Close(reply)).await.ok()?;
+        answer.await.ok().flatten()
+    }
+
+    /// Whether the last transaction failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Acquire)
+    }
+
+    /// Jobs that wait for their transaction.
+    pub(super) fn queue_len(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+
+    async fn submit(&self, job: Job) -> Result<(), StoreError> {
+        self.queue
+            .send(job)
+            .await
+            .map_err(|_| unavailable("the store is closed"))
+    }
+}
+
+/// The writer's own side.
+struct Task {
+    jobs: mpsc::Receiver<Job>,
+    /// `None` after a fault: the next batch starts on a fresh one.
+    connection: Option<SqliteConnection>,
+    options: SqliteConnectOptions,
+    /// Jobs of one transaction.
+    max_batch: usize,
+    failing: Arc<AtomicBool>,
+    /// The data directory is ours until the last write is done.
+    _lock: Arc<File>,
+}
+
+/// A batch, sorted by kind.
+#[derive(Default)]
+struct Batch {
+    commits: Vec<PreparedCommit>,
+    commit_replies: Vec<oneshot::Sender<Result<(), StoreError>>>,
+    works: Vec<Box<dyn Work>>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut jobs = Vec::with_capacity(self.max_batch);
+        let mut closing = Vec::new();
+        while self.jobs.recv_many(&mut jobs, self.max_batch).await > 0 {
+            let mut batch = Batch::default();
+            for job in jobs.drain(..) {
+                match job {
+                    Job::Commit(commit, reply) => {
+                        batch.commits.push(*commit);
+                        batch.commit_replies.push(reply);
+                    }
+                    Job::Work(work) => batch.works.push(work),
+                    Job::Close(reply) => {
+                        self.jobs.close();
+                        closing.push(reply);
+                    }
+                }
+            }
+            metrics::gauge!("faktor_store_queue_len").set(as_f64(self.jobs.len()));
+            // A panic must not end the writer: the batch's callers see their replies dropped.
+            if AssertUnwindSafe(self.write(batch))
+                .catch_unwind()
+                .await
+                .is_err()
+            {
+                tracing::error!("the store's writer panicked; it goes on with a new connection");
+                self.connection = None;
+                self.failing.store(true, Ordering::Release);
+            }
+        }
+        for reply in closing {
+            let _ = reply.send(self.connection.take());
+        }
+    }
+
+    async fn write(&mut self, mut batch: Batch) {
+        let size = batch.commits.len() + batch.works.len();
+        if size == 0 {
+            return;
+        }
+        let started = Instant::now();
+        let result = self.transact(&mut batch).await;
+        metrics::histogram!("faktor_store_batch_size").record(as_f64(size));
+        metrics::histogram!("faktor_store_commit_seconds").record(started.elapsed().as_secs_f64());
+        self.failing.store(result.is_err(), Ordering::Release);
+        match result {
+            Ok(verdicts) => {
+                for (reply, verdict) in batch.commit_replies.into_iter().zip(verdicts) {
+                    let _ = reply.send(verdict);
+                }
+                for work in batch.works {
+                    work.answer(Ok(()));
+                }
+            }
+            Err(fault) => {
+                // Closing the connection undoes what its transaction did so far.
+                self.connection = None;
+                tracing::error!(error = %fault, store.batch_size = size, "nothing was written");
+                for reply in batch.commit_replies {
+                    let _ = reply.send(Err(fault.clone()));
+                }
+                for work in batch.works {
+                    work.answer(Err(fault.clone()));
+                }
+            }
+        }
+    }
+
+    /// One transaction. `Err` means that nothing of it is written.
+    async fn transact(
+        &mut self,
+        batch: &mut Batch,
+    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            none => none.insert(self.options.connect().await.map_err(fault)?),
+        };
+        run(connection, "BEGIN IMMEDIATE").await?;
+        let verdicts = batch::write(connection, &batch.commits).await?;
+        for work in &mut batch.works {
+            run_isolated(connection, work.as_mut()).await?;
+        }
+        run(connection, "COMMIT").await?;
+        Ok(verdicts)
+    }
+}
+
+/// Runs one piece of work so that its failure leaves nothing behind.
+async fn run_isolated(
+    connection: &mut SqliteConnection,
+    work: &mut dyn Work,
+) -> Result<(), StoreError> {
+    if !work.needs_savepoint() {
+        return match work.run(connection).await {
+            Outcome::Done | Outcome::Refused => Ok(()),
+            // The database may have given up the whole transaction.
+            Outcome::Fault(fault) => Err(fault),
+        };
+    }
+    run(connection, "SAVEPOINT work").await?;
+    match work.run(connection).await {
+        Outcome::Done => {}
+        Outcome::Refused => run(connection, "ROLLBACK TO work").await?,
+        // If that fails, the database has given up the whole transaction, and so do we.
+        Outcome::Fault(fault) => {
+            run(connection, "ROLLBACK TO work")
+                .await
+                .map_err(|_| fault)?;
+        }
+    }
+    run(connection, "RELEASE work").await
+}
+
+pub(super) async fn run(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+) -> Result<(), StoreError> {
+    sqlx::query(statement)
+        .execute(connection)
+        .await
+        .map(|_| ())
+        .map_err(fault)
+}
+
+fn as_f64(count: usize) -> f64 {
+    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+    use sqlx::sqlite::SqliteJournalMode;
+
+    use super::*;
+    use crate::store::sql::error::corrupt;
+
+    /// A writer on a table of names, and the names that are there.
+    struct Names {
+        writer: Writer,
+        options: SqliteConnectOptions,
+        _directory: tempfile::TempDir,
+    }
+
+    impl Names {
+        async fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let options = SqliteConnectOptions::new()
+                .filename(directory.path().join("names.db"))
+                .journal_mode(SqliteJournalMode::Wal)
+                .create_if_missing(true);
+            let mut connection = options.connect().await.unwrap();
+            run(
+                &mut connection,
+                "CREATE TABLE names (name TEXT PRIMARY KEY)",
+            )
+            .await
+            .unwrap();
+            let lock = Arc::new(tempfile::tempfile().unwrap());
+            let writer = Writer::start(connection, options.clone(), 256, lock);
+            Self {
+                writer,
+                options,
+                _directory: directory,
+            }
+        }
+
+        async fn insert(&self, name: &'static str) -> Result<u64, StoreError> {
+            self.writer
+                .execute(sqlx::query("INSERT INTO names VALUES ($1)").bind(name))
+                .await
+        }
+
+        /// Inserts a name and then fails or panics.
+        async fn insert_and(&self, name: &'static str, then: fn() -> StoreError) -> StoreError {
+            let work = self.writer.transaction(move |connection| {
+                Box::pin(async move {
+                    let insert = sqlx::query("INSERT INTO names VALUES ($1)").bind(name);
+                    insert.execute(connection).await.map_err(fault)?;
+                    Err::<(), _>(then())
+                })
+            });
+            work.await.unwrap_err()
+        }
+
+        async fn stored(&self) -> Vec<String> {
+            let mut connection = self.options.connect().await.unwrap();
+            let names = sqlx::query_scalar("SELECT name FROM names ORDER BY name");
+            names.fetch_all(&mut connection).await.unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn work_that_fails_is_undone_alone() {
+        let names = Names::new().await;
+        let (one, refused, broken, two) = tokio::join!(
+            names.insert("one"),
+            names.insert_and("refused", || StoreError::Conflict),
+            names.insert_and("broken", || corrupt("nonsense")),
+            names.insert("two"),
+        );
+        assert_eq!((one, two), (Ok(1), Ok(1)));
+        assert_eq!(refused, StoreError::Conflict);
+        assert_eq!(broken, corrupt("nonsense"));
+        assert_eq!(names.stored().await, ["one", "two"]);
+        assert!(!names.writer.is_failing());
+    }
+
+    #[tokio::test]
+    async fn a_broken_constraint_is_a_conflict_of_its_own() {
+        let names = Names::new().await;
+        let answers = join_all(["one", "one", "two"].map(|name| names.insert(name))).await;
+        assert_eq!(answers, [Ok(1), Err(StoreError::Conflict), Ok(1)]);
+        assert_eq!(names.stored().await, ["one", "two"]);
+    }
+
+    #[tokio::test]
+    async fn a_panic_answers_everybody_and_the_writer_goes_on() {
+        let names = Names::new().await;
+        let (neighbour, panicked) = tokio::join!(
+            names.insert("neighbour"),
+            names.insert_and("panicked", || panic!("as the test wants it")),
+        );
+        assert_eq!((neighbour, panicked), (Err(gone()), gone()));
+        assert!(names.writer.is_failing());
+        assert_eq!(names.insert("after").await, Ok(1));
+        assert_eq!(names.stored().await, ["after"]);
+        assert!(!names.writer.is_failing());
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_fails_as_a_whole_is_acknowledged_to_nobody() {
+        let names = Names::new().await;
+        // Ends the transaction underneath the writer: its COMMIT has nothing to commit.
+        let end = names
+            .writer
+            .statement(|connection| Box::pin(async move { run(connection, "ROLLBACK").await }));
+        let (one, end, two) = tokio::join!(names.insert("one"), end, names.insert("two"));
+        for answer in [one.map(|_| ()), end, two.map(|_| ())] {
+            assert!(
+                matches!(answer, Err(StoreError::Unavailable { .. })),
+                "{answer:?}"
+            );
+        }
+        assert_eq!(names.insert("three").await, Ok(1));
+    }
+
+    #[tokio::test]
+    async fn closing_answers_what_came_before_and_refuses_what_comes_after() {
+        let names = Names::new().await;
+        let inserts = join_all(["one", "two", "three"].map(|name| names.insert(name)));
+        let (answers, connection) = tokio::join!(inserts, names.writer.close());
+        assert_eq!(answers, [Ok(1), Ok(1), Ok(1)]);
+        assert!(connection.is_some());
+        assert_eq!(
+            names.insert("late").await,
+            Err(unavailable("the store is closed"))
+        );
+        assert_eq!(names.writer.queue_len(), 0);
+    }
+}

@@ -1,0 +1,204 @@
+//! The `faktor` command as a person or a script uses it.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const PASSWORD: &str = "correct horse battery staple";
+
+fn faktor(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_faktor"));
+    command.args(arguments).current_dir(directory);
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("FAKTOR_"))
+        {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn run(directory: &Path, arguments: &[&str]) -> Output {
+    faktor(directory, arguments)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn piped(directory: &Path, arguments: &[&str], input: &str) -> Output {
+    let mut child = faktor(directory, arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    child.wait_with_output().unwrap()
+}
+
+fn texts(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_ends_with_2() {
+    let directory = tempfile::tempdir().unwrap();
+    for arguments in [
+        &["nonsense"][..],
+        &["config"],
+        &["user", "add", "a@x.example"],
+        &["--port"],
+    ] {
+        let (code, out, error) = texts(&run(directory.path(), arguments));
+        assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(error.contains("--help"), "{error}");
+    }
+    let (code, out, _) = texts(&run(directory.path(), &["--help"]));
+    assert!(code == Some(0) && out.contains("config"));
+}
+
+#[test]
+fn the_version_is_the_crates() {
+    let directory = tempfile::tempdir().unwrap();
+    let (code, out, _) = texts(&run(directory.path(), &["version"]));
+    assert_eq!(
+        (code, out),
+        (Some(0), format!("faktor {}\n", env!("CARGO_PKG_VERSION")))
+    );
+}
+
+#[test]
+fn a_wrong_configuration_ends_with_1_and_every_problem_in_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.toml");
+    std::fs::write(
+        &file,
+        "[server]\nlistn = \"x\"\n[effects]\nmax_attempts = 0\n",
+    )
+    .unwrap();
+    for arguments in [
+        &["config", "check"][..],
+        &["config", "print"],
+        &["serve"],
+        &[],
+    ] {
+        let (code, out, error) = texts(&run(directory.path(), arguments));
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{arguments:?}");
+        assert!(
+            error.starts_with("faktor: the configuration has 2 problems:\n"),
+            "{error}"
+        );
+        assert!(error.contains("did you mean server.listen?"), "{error}");
+    }
+    let (code, _, error) = texts(&run(
+        directory.path(),
+        &["config", "check", "--config", "no.toml"],
+    ));
+    assert_eq!(code, Some(1));
+    assert!(error.contains("no.toml: No such file"), "{error}");
+    std::fs::remove_file(file).unwrap();
+    let (code, out, error) = texts(&run(directory.path(), &["config", "check"]));
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    assert_eq!(out, "The configuration is fine.\n");
+}
+
+#[test]
+fn what_is_printed_is_a_configuration_without_secrets() {
+    let directory = tempfile::tempdir().unwrap();
+    let output = faktor(directory.path(), &["config", "print"])
+        .env("FAKTOR__PAYMENTS__WEBHOOK_SECRET", PASSWORD)
+        .output()
+        .unwrap();
+    let (code, out, _) = texts(&output);
+    assert!(code == Some(0) && !out.contains(PASSWORD));
+    std::fs::write(directory.path().join("printed.toml"), out).unwrap();
+    let checked = run(
+        directory.path(),
+        &["--config", "printed.toml", "config", "check"],
+    );
+    // "***" is shorter than a secret may be: what was hidden can't come back as a secret.
+    let (code, _, error) = texts(&checked);
+    assert_eq!(code, Some(1));
+    assert!(
+        error.contains("1 problem:\n  payments.webhook_secret"),
+        "{error}"
+    );
+}
+
+#[test]
+fn users_are_added_and_get_passwords_from_a_pipe() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let add = |more: &[&str], password: &str| {
+        let person = [
+            "user",
+            "add",
+            more[0],
+            "--first-name",
+            "Ada",
+            "--last-name",
+            "Lovelace",
+        ];
+        texts(&piped(here, &[&person, &more[1..]].concat(), password))
+    };
+    let (code, out, error) = add(
+        &["ada@x.example", "--new-organization", "Ada Ltd"],
+        PASSWORD,
+    );
+    assert_eq!(code, Some(0), "{error}");
+    let (_, rest) = out.split_once("Organization Ada Ltd is ").unwrap();
+    let (id, rest) = rest.split_once(".\n").unwrap();
+    assert!(rest.starts_with("User ada@x.example is usr_") && rest.contains("administrator"));
+
+    let member = [
+        "bob@x.example",
+        "--organization",
+        id,
+        "--role",
+        "accountant",
+    ];
+    let (code, _, error) = add(&member, PASSWORD);
+    assert_eq!(code, Some(0), "{error}");
+    for (arguments, password, sentence) in [
+        (&member[..], PASSWORD, "already in use"),
+        (
+            &["eve@x.example", "--organization", id],
+            "short",
+            "at least 12",
+        ),
+        (&["eve@x.example", "--organization", id], "", "no password"),
+        (
+            &["eve@x.example", "--organization", id, "--role", "king"],
+            PASSWORD,
+            "no role king",
+        ),
+    ] {
+        let (code, out, error) = add(arguments, password);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{arguments:?}");
+        assert!(
+            error.contains("faktor: ") && error.contains(sentence),
+            "{error}"
+        );
+    }
+
+    let changed = texts(&piped(
+        here,
+        &["user", "passwd", "bob@x.example"],
+        "another long one\n",
+    ));
+    assert_eq!(changed.0, Some(0), "{changed:?}");
+    let (code, _, error) = texts(&piped(here, &["user", "passwd", "eve@x.example"], PASSWORD));
+    assert_eq!(code, Some(1));
+    assert!(error.contains("no user"), "{error}");
+}

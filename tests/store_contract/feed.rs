@@ -1,0 +1,164 @@
+use faktor::clock;
+use faktor::domain::ids::{EventId, OrganizationId};
+use faktor::domain::invoice::event::PublicEvent;
+use faktor::store::Stores;
+use futures_util::future::join_all;
+
+use crate::sample::{change, creation, draft, event, new_organization};
+
+async fn follow(stores: &Stores, organization: OrganizationId, limit: u16) -> Vec<PublicEvent> {
+    let mut seen: Vec<PublicEvent> = Vec::new();
+    loop {
+        let after = seen.last().map(|event| event.id);
+        let part = stores
+            .feed
+            .feed(organization, after, limit)
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(part.len() <= usize::from(limit));
+        if part.is_empty() {
+            return seen;
+        }
+        seen.extend(part);
+    }
+}
+
+pub(crate) async fn events_get_gapless_positions_in_the_order_of_their_commits(stores: &Stores) {
+    let (one, two) = (new_organization(), new_organization());
+    let mut expected = Vec::new();
+    for _ in 0..5 {
+        for organization in [one, two] {
+            let invoice = draft(organization);
+            let second = change(&invoice, |_| {});
+            expected.push(event(&invoice));
+            expected.push(event(&second.invoice));
+            stores.invoices.commit(creation(&invoice)).await.unwrap();
+            stores.invoices.commit(second).await.unwrap();
+        }
+    }
+    let mut published = Vec::new();
+    loop {
+        let part = stores.feed.publish(7).await.unwrap();
+        assert!(part.len() <= 7);
+        if part.is_empty() {
+            break;
+        }
+        published.extend(part);
+    }
+    let events: Vec<_> = published
+        .iter()
+        .map(|published| published.event.clone())
+        .collect();
+    assert_eq!(events, expected);
+    for organization in [one, two] {
+        let of_it = published
+            .iter()
+            .filter(|it| it.event.organization == organization);
+        let positions: Vec<_> = of_it.map(|published| published.position).collect();
+        assert_eq!(positions, (1..=10).collect::<Vec<u64>>());
+        let expected: Vec<_> = expected
+            .iter()
+            .filter(|event| event.organization == organization)
+            .cloned()
+            .collect();
+        assert_eq!(follow(stores, organization, 3).await, expected);
+    }
+}
+
+/// Commits and the publisher run at the same time; a reader goes by its cursor alone.
+pub(crate) async fn a_reader_that_follows_its_cursor_misses_nothing(stores: &Stores) {
+    let organization = new_organization();
+    let writers = (0..8).map(|_| async {
+        let mut invoice = draft(organization);
+        stores.invoices.commit(creation(&invoice)).await.unwrap();
+        for _ in 0..12 {
+            let commit = change(&invoice, |_| {});
+            invoice = (*commit.invoice).clone();
+            stores.invoices.commit(commit).await.unwrap();
+        }
+    });
+    let total = 8 * 13;
+    let publisher = async {
+        let mut published = 0;
+        while published < total {
+            published += stores.feed.publish(5).await.unwrap().len();
+        }
+    };
+    let reader = async {
+        let mut seen: Vec<PublicEvent> = Vec::new();
+        while seen.len() < total {
+            let after = seen.last().map(|event| event.id);
+            let part = stores
+                .feed
+                .feed(organization, after, 3)
+                .await
+                .unwrap()
+                .unwrap();
+            seen.extend(part);
+            tokio::task::yield_now().await;
+        }
+        seen
+    };
+    let (_, (), seen) = tokio::join!(join_all(writers), publisher, reader);
+    assert_eq!(seen, follow(stores, organization, 50).await);
+    let mut next_version = std::collections::HashMap::new();
+    for event in seen {
+        let expected = next_version.entry(event.invoice).or_insert(1);
+        assert_eq!(
+            event.version, *expected,
+            "the events of one invoice are in order"
+        );
+        *expected += 1;
+    }
+}
+
+pub(crate) async fn each_event_is_published_once(stores: &Stores) {
+    let invoice = draft(new_organization());
+    stores.invoices.commit(creation(&invoice)).await.unwrap();
+    assert_eq!(stores.feed.publish(10).await.unwrap().len(), 1);
+    assert_eq!(stores.feed.publish(10).await.unwrap().len(), 0);
+    assert_eq!(
+        stores
+            .invoices
+            .events_of(invoice.id, 0, 10)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+}
+
+pub(crate) async fn an_unknown_event_is_no_cursor(stores: &Stores) {
+    let (mine, other) = (new_organization(), new_organization());
+    let invoice = draft(other);
+    stores.invoices.commit(creation(&invoice)).await.unwrap();
+    stores.feed.publish(10).await.unwrap();
+    for unknown in [EventId::new(clock::new_uuid()), event(&invoice).id] {
+        assert_eq!(
+            stores.feed.feed(mine, Some(unknown), 10).await.unwrap(),
+            None
+        );
+    }
+    assert_eq!(
+        stores.feed.feed(mine, None, 10).await.unwrap(),
+        Some(vec![])
+    );
+}
+
+pub(crate) async fn an_event_without_a_place_yet_is_a_cursor_with_nothing_after_it(
+    stores: &Stores,
+) {
+    let invoice = draft(new_organization());
+    stores.invoices.commit(creation(&invoice)).await.unwrap();
+    let after = Some(event(&invoice).id);
+    let organization = invoice.organization;
+    assert_eq!(
+        stores.feed.feed(organization, None, 10).await.unwrap(),
+        Some(vec![])
+    );
+    assert_eq!(
+        stores.feed.feed(organization, after, 10).await.unwrap(),
+        Some(vec![])
+    );
+}

@@ -1,0 +1,379 @@
+use faktor::clock;
+use faktor::domain::ids::{CustomerId, InvoiceId, OrganizationId};
+use faktor::domain::invoice::{Invoice, State, Status};
+use faktor::store::{InvoiceFilter, PageRequest, Stores};
+use jiff::civil::date;
+
+use crate::sample::{
+    at, change, creation, currency, draft, for_customer, issued, new_organization, noon,
+};
+
+const ALL: PageRequest<InvoiceId> = PageRequest {
+    limit: 100,
+    starting_after: None,
+};
+
+async fn store(stores: &Stores, invoice: Invoice) -> InvoiceId {
+    stores.invoices.commit(creation(&invoice)).await.unwrap();
+    invoice.id
+}
+
+async fn found(
+    stores: &Stores,
+    organization: OrganizationId,
+    filter: &InvoiceFilter,
+) -> Vec<InvoiceId> {
+    let page = stores
+        .invoices
+        .list(organization, filter, &ALL)
+        .await
+        .unwrap();
+    assert!(!page.has_more);
+    let mut ids: Vec<_> = page.data.iter().map(|invoice| invoice.id).collect();
+    ids.sort();
+    ids
+}
+
+fn any() -> InvoiceFilter {
+    InvoiceFilter::default()
+}
+
+/// A plain draft, and an open invoice that differs in everything a filter asks for.
+async fn a_draft_and_an_open_one(
+    stores: &Stores,
+    organization: OrganizationId,
+    customer: CustomerId,
+) -> (InvoiceId, InvoiceId) {
+    let plain = store(stores, draft(organization)).await;
+    let mut open = for_customer(draft(organization), customer);
+    open.content.currency = currency("JPY");
+    open.content.bill_to.name = "Grete Müller".to_owned();
+    open.content.reference = Some("Los 4711".to_owned());
+    open.created_at = noon(date(2026, 3, 5));
+    open.state = State::Open {
+        issued: issued("2026-0042", date(2026, 3, 6), true),
+    };
+    (plain, store(stores, open).await)
+}
+
+pub(crate) async fn each_filter_finds_what_it_names_and_nothing_else(stores: &Stores) {
+    let organization = new_organization();
+    let customer = CustomerId::new(clock::new_uuid());
+    let (plain, open) = a_draft_and_an_open_one(stores, organization, customer).await;
+    let mut both = vec![plain, open];
+    both.sort();
+    assert_eq!(found(stores, organization, &any()).await, both);
+
+    let text = |text: &str| Some(text.to_owned());
+    for filter in [
+        InvoiceFilter {
+            status: Some(Status::Open),
+            ..any()
+        },
+        InvoiceFilter {
+            customer: Some(customer),
+            ..any()
+        },
+        InvoiceFilter {
+            number: text("2026-0042"),
+            ..any()
+        },
+        InvoiceFilter {
+            currency: Some(currency("JPY")),
+            ..any()
+        },
+        InvoiceFilter {
+            overdue: Some(true),
+            ..any()
+        },
+        InvoiceFilter {
+            issued_from: Some(date(2026, 1, 1)),
+            ..any()
+        },
+        InvoiceFilter {
+            issued_to: Some(date(2026, 12, 31)),
+            ..any()
+        },
+        InvoiceFilter {
+            created_from: Some(date(2026, 3, 5)),
+            ..any()
+        },
+        InvoiceFilter {
+            q: text("0042"),
+            ..any()
+        },
+        InvoiceFilter {
+            q: text("grete"),
+            ..any()
+        },
+        InvoiceFilter {
+            q: text("los 47"),
+            ..any()
+        },
+    ] {
+        assert_eq!(
+            found(stores, organization, &filter).await,
+            [open],
+            "{filter:?}"
+        );
+    }
+    for filter in [
+        InvoiceFilter {
+            status: Some(Status::Draft),
+            ..any()
+        },
+        InvoiceFilter {
+            currency: Some(currency("EUR")),
+            ..any()
+        },
+        InvoiceFilter {
+            overdue: Some(false),
+            ..any()
+        },
+        InvoiceFilter {
+            created_to: Some(date(2026, 3, 4)),
+            ..any()
+        },
+        InvoiceFilter {
+            q: text("ada werke"),
+            ..any()
+        },
+    ] {
+        assert_eq!(
+            found(stores, organization, &filter).await,
+            [plain],
+            "{filter:?}"
+        );
+    }
+    for filter in [
+        InvoiceFilter {
+            status: Some(Status::Paid),
+            ..any()
+        },
+        InvoiceFilter {
+            number: text("2026-004"),
+            ..any()
+        },
+        InvoiceFilter {
+            customer: Some(CustomerId::new(clock::new_uuid())),
+            ..any()
+        },
+        InvoiceFilter {
+            q: text("nobody"),
+            ..any()
+        },
+    ] {
+        assert_eq!(found(stores, organization, &filter).await, [], "{filter:?}");
+    }
+    let everything = InvoiceFilter {
+        q: text("PO-7"),
+        ..any()
+    };
+    assert_eq!(found(stores, organization, &everything).await, both);
+}
+
+pub(crate) async fn filters_combine(stores: &Stores) {
+    let organization = new_organization();
+    let customer = CustomerId::new(clock::new_uuid());
+    let (_, open) = a_draft_and_an_open_one(stores, organization, customer).await;
+    let all_at_once = InvoiceFilter {
+        status: Some(Status::Open),
+        customer: Some(customer),
+        number: Some("2026-0042".to_owned()),
+        currency: Some(currency("JPY")),
+        overdue: Some(true),
+        issued_from: Some(date(2026, 3, 6)),
+        issued_to: Some(date(2026, 3, 6)),
+        created_from: Some(date(2026, 3, 5)),
+        created_to: Some(date(2026, 3, 5)),
+        q: Some("MÜLLER".to_owned()),
+    };
+    assert_eq!(found(stores, organization, &all_at_once).await, [open]);
+    let contradiction = InvoiceFilter {
+        status: Some(Status::Draft),
+        ..all_at_once
+    };
+    assert_eq!(found(stores, organization, &contradiction).await, []);
+}
+
+pub(crate) async fn date_bounds_are_inclusive(stores: &Stores) {
+    let organization = new_organization();
+    let day = date(2026, 3, 5);
+    let midnight = day
+        .at(0, 0, 0, 0)
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .unwrap()
+        .timestamp();
+    let mut ids = Vec::new();
+    for (created_at, issued_on) in [
+        (
+            midnight - jiff::SignedDuration::from_micros(1),
+            date(2026, 3, 4),
+        ),
+        (midnight, day),
+        (
+            midnight + jiff::SignedDuration::from_hours(24) - jiff::SignedDuration::from_micros(1),
+            day,
+        ),
+        (
+            midnight + jiff::SignedDuration::from_hours(24),
+            date(2026, 3, 6),
+        ),
+    ] {
+        let mut invoice = draft(organization);
+        invoice.created_at = created_at;
+        let number = format!("2026-{:04}", ids.len());
+        invoice.state = State::Open {
+            issued: issued(&number, issued_on, false),
+        };
+        ids.push(store(stores, invoice).await);
+    }
+    let mut on_the_day = ids[1..3].to_vec();
+    on_the_day.sort();
+    let created = InvoiceFilter {
+        created_from: Some(day),
+        created_to: Some(day),
+        ..any()
+    };
+    assert_eq!(found(stores, organization, &created).await, on_the_day);
+    let issued = InvoiceFilter {
+        issued_from: Some(day),
+        issued_to: Some(day),
+        ..any()
+    };
+    assert_eq!(found(stores, organization, &issued).await, on_the_day);
+    let until_the_end = InvoiceFilter {
+        created_to: Some(jiff::civil::Date::MAX),
+        ..InvoiceFilter::default()
+    };
+    assert_eq!(found(stores, organization, &until_the_end).await.len(), 4);
+}
+
+pub(crate) async fn a_search_ignores_case_beyond_ascii_and_takes_wildcards_literally(
+    stores: &Stores,
+) {
+    let organization = new_organization();
+    let mut named = draft(organization);
+    named.content.bill_to.name = "ÉCLAIR & ÄPFEL 50%".to_owned();
+    let named = store(stores, named).await;
+    store(stores, draft(organization)).await;
+    for part in ["éclair", "Äpfel", "äPFEL 50%", "50%"] {
+        let filter = InvoiceFilter {
+            q: Some(part.to_owned()),
+            ..any()
+        };
+        assert_eq!(
+            found(stores, organization, &filter).await,
+            [named],
+            "{part}"
+        );
+    }
+    for part in ["_clair", "%50", "a%e", "\\"] {
+        let filter = InvoiceFilter {
+            q: Some(part.to_owned()),
+            ..any()
+        };
+        assert_eq!(found(stores, organization, &filter).await, [], "{part}");
+    }
+}
+
+pub(crate) async fn pages_hold_each_invoice_once_while_others_are_created(stores: &Stores) {
+    let organization = new_organization();
+    let mut expected = Vec::new();
+    for number in 0..25 {
+        let mut invoice = draft(organization);
+        invoice.created_at = at(number);
+        expected.push(store(stores, invoice).await);
+    }
+    expected.reverse();
+
+    let mut seen = Vec::new();
+    let mut starting_after = None;
+    loop {
+        let page = PageRequest {
+            limit: 10,
+            starting_after,
+        };
+        let page = stores
+            .invoices
+            .list(organization, &any(), &page)
+            .await
+            .unwrap();
+        seen.extend(page.data.iter().map(|invoice| invoice.id));
+        // A newer one comes in between: it belongs to no page that follows.
+        let mut newer = draft(organization);
+        newer.created_at = at(1_000);
+        store(stores, newer).await;
+        if !page.has_more {
+            break;
+        }
+        starting_after = seen.last().copied();
+    }
+    assert_eq!(seen, expected);
+}
+
+pub(crate) async fn pages_of_invoices_made_at_the_same_moment_hold_each_once(stores: &Stores) {
+    let organization = new_organization();
+    let mut expected = Vec::new();
+    for _ in 0..9 {
+        expected.push(store(stores, draft(organization)).await);
+    }
+    expected.sort();
+    expected.reverse();
+    let mut seen: Vec<InvoiceId> = Vec::new();
+    for has_more in [true, true, false] {
+        let page = PageRequest {
+            limit: 3,
+            starting_after: seen.last().copied(),
+        };
+        let page = stores
+            .invoices
+            .list(organization, &any(), &page)
+            .await
+            .unwrap();
+        assert_eq!(page.has_more, has_more);
+        seen.extend(page.data.iter().map(|invoice| invoice.id));
+    }
+    assert_eq!(seen, expected);
+}
+
+pub(crate) async fn deleted_drafts_are_not_listed(stores: &Stores) {
+    let organization = new_organization();
+    let invoice = draft(organization);
+    stores.invoices.commit(creation(&invoice)).await.unwrap();
+    let deletion = change(&invoice, |after| after.state = State::Deleted { at: at(9) });
+    stores.invoices.commit(deletion).await.unwrap();
+    assert_eq!(found(stores, organization, &any()).await, []);
+    let asked_for = InvoiceFilter {
+        status: Some(Status::Deleted),
+        ..any()
+    };
+    assert_eq!(found(stores, organization, &asked_for).await, []);
+    assert!(stores.invoices.load(invoice.id).await.unwrap().is_some());
+}
+
+pub(crate) async fn an_unknown_starting_point_gives_an_empty_page(stores: &Stores) {
+    let (organization, other) = (new_organization(), new_organization());
+    store(stores, draft(organization)).await;
+    let of_another = store(stores, draft(other)).await;
+    for unknown in [InvoiceId::new(clock::new_uuid()), of_another] {
+        let page = PageRequest {
+            limit: 10,
+            starting_after: Some(unknown),
+        };
+        let page = stores
+            .invoices
+            .list(organization, &any(), &page)
+            .await
+            .unwrap();
+        assert!(page.data.is_empty() && !page.has_more);
+    }
+}
+
+pub(crate) async fn another_organizations_invoices_are_never_listed(stores: &Stores) {
+    let (mine, other) = (new_organization(), new_organization());
+    let my_own = store(stores, draft(mine)).await;
+    store(stores, draft(other)).await;
+    assert_eq!(found(stores, mine, &any()).await, [my_own]);
+    assert_eq!(found(stores, new_organization(), &any()).await, []);
+}
