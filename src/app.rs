@@ -17,8 +17,10 @@ use crate::http::{self, Services};
 use crate::outbound::mail::{Mail, Spool};
 use crate::outbound::media::{FileMedia, Media};
 use crate::outbound::payment::Payments;
-use crate::outbound::payment::sandbox::{self, SandboxOptions, SandboxProvider};
-use crate::render::RenderContext;
+use crate::outbound::payment::sandbox::web::CheckoutView;
+use crate::outbound::payment::sandbox::{self, SandboxOptions, SandboxProvider, SessionState};
+use crate::render::page::{SandboxCheckout, SandboxMethod};
+use crate::render::{self, RenderContext};
 use crate::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
 use crate::telemetry;
 
@@ -116,10 +118,8 @@ impl App {
             .await?
             .map(|token| format!("{public_url}/setup?token={token}"));
 
-        let router = http::router(services.clone()).merge(sandbox::web::router(
-            sandbox.clone(),
-            sandbox::web::plain_page,
-        ));
+        let router = http::router(services.clone())
+            .merge(sandbox::web::router(sandbox.clone(), checkout_page));
         let stopping = CancellationToken::new();
         let server = axum::serve(listener, router)
             .with_graceful_shutdown(stopping.clone().cancelled_owned());
@@ -181,6 +181,34 @@ fn open_sandbox(
     options.webhook_tolerance_s = payments.webhook_tolerance_s;
     options.timeout = Duration::from_millis(payments.timeout_ms);
     SandboxProvider::open(options)
+}
+
+/// The sandbox's checkout page; written by the renderer, which the sandbox does not know.
+fn checkout_page(view: &CheckoutView) -> String {
+    let methods: Vec<_> = view
+        .methods
+        .iter()
+        .map(|method| SandboxMethod {
+            id: method.id,
+            label: method.label,
+        })
+        .collect();
+    let closed = match view.session.state {
+        SessionState::Open => None,
+        SessionState::Paid => Some("This has been paid. There is nothing more to do here."),
+        SessionState::Expired => Some("Nothing can be paid here any more."),
+    };
+    let page = render::page::sandbox_checkout_page(&SandboxCheckout {
+        amount: view.session.amount,
+        description: &view.session.description,
+        pay_url: &view.pay_url,
+        return_url: &view.session.return_url,
+        methods: &methods,
+        problem: view.problem.as_deref(),
+        closed,
+    });
+    // The barest page works, too.
+    page.unwrap_or_else(|_| sandbox::web::plain_page(view))
 }
 
 fn public_url(config: &Config, address: SocketAddr) -> String {

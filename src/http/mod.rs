@@ -46,7 +46,6 @@ pub mod paging;
 pub mod party;
 mod roles;
 mod setup;
-mod setup_page;
 pub mod show;
 mod users;
 mod webhooks;
@@ -220,14 +219,22 @@ mod tests {
             .iter()
             .flat_map(|(path, item)| {
                 let methods = item.as_object().unwrap().keys();
-                methods.filter(|key| *key != "parameters").map(move |key| format!("{key} {path}"))
+                methods
+                    .filter(|key| *key != "parameters")
+                    .map(move |key| format!("{key} {path}"))
             })
             .collect();
-        let contract: BTreeSet<String> =
-            CONTRACT.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect();
+        let contract: BTreeSet<String> = CONTRACT
+            .lines()
+            .map(|line| line.trim().to_owned())
+            .filter(|line| !line.is_empty())
+            .collect();
         let missing: Vec<_> = contract.difference(&documented).collect();
         let unknown: Vec<_> = documented.difference(&contract).collect();
-        assert!(missing.is_empty() && unknown.is_empty(), "missing {missing:?}, unknown {unknown:?}");
+        assert!(
+            missing.is_empty() && unknown.is_empty(),
+            "missing {missing:?}, unknown {unknown:?}"
+        );
     }
 
     #[test]
@@ -248,10 +255,19 @@ mod tests {
         let mut ids = BTreeSet::new();
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
-                let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+                let id = operation["operationId"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned();
                 assert!(!id.is_empty() && ids.insert(id), "{method} {path}");
-                assert!(operation["tags"][0].is_string(), "{method} {path} has no tag");
-                assert!(operation["summary"].is_string(), "{method} {path} has no summary");
+                assert!(
+                    operation["tags"][0].is_string(),
+                    "{method} {path} has no tag"
+                );
+                assert!(
+                    operation["summary"].is_string(),
+                    "{method} {path} has no summary"
+                );
             }
         }
     }

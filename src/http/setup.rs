@@ -15,11 +15,12 @@ use super::error::ApiError;
 use super::extract::Payload;
 use super::input::{Field, required};
 use super::openapi::WriteErrors;
-use super::setup_page::{self, Filled};
 use super::users::UserView;
 use crate::actors::auth_cache::accounts::{AccountError, Person};
 use crate::domain::ids::OrganizationId;
-use crate::domain::problem::Problems;
+use crate::domain::party::Locale;
+use crate::domain::problem::{Problem, Problems};
+use crate::render::page::{self, SetupForm};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -135,16 +136,11 @@ async fn show_form(
     if !app.auth.setup_is_open(&token).await? {
         return Ok(closed());
     }
-    Ok(page(
-        StatusCode::OK,
-        setup_page::form(
-            &Filled {
-                token: &token,
-                ..Filled::default()
-            },
-            &[],
-        ),
-    ))
+    let empty = SetupForm {
+        token: &token,
+        ..SetupForm::default()
+    };
+    form(StatusCode::OK, empty, &[])
 }
 
 #[derive(Deserialize)]
@@ -178,30 +174,53 @@ async fn take_form(
         .set_up(&form.token, &form.organization_name, &person)
         .await
     {
-        Ok((organization, _)) => Ok(page(
-            StatusCode::CREATED,
-            setup_page::done(&organization.issuer.legal_name),
-        )),
+        Ok((organization, _)) => {
+            let name = organization.issuer.legal_name;
+            let text = format!(
+                "{name} has its first administrator. Programs sign in with POST /v1/auth/token; \
+                 the page /docs shows everything else."
+            );
+            Ok(notice(StatusCode::CREATED, "All set", &text))
+        }
         Err(AccountError::SetupClosed) => Ok(closed()),
         Err(AccountError::Invalid { problems }) => {
-            let filled = Filled {
+            let filled = SetupForm {
+                action: "",
                 token: &form.token,
                 organization_name: &form.organization_name,
                 first_name: &person.first_name,
                 last_name: &person.last_name,
                 email: &person.email,
             };
-            let form = setup_page::form(&filled, &problems);
-            Ok(page(StatusCode::UNPROCESSABLE_ENTITY, form))
+            self::form(StatusCode::UNPROCESSABLE_ENTITY, filled, &problems)
         }
         Err(error) => Err(error.into()),
     }
 }
 
-fn closed() -> Response {
-    page(StatusCode::FORBIDDEN, setup_page::closed())
+fn form(
+    status: StatusCode,
+    filled: SetupForm<'_>,
+    problems: &[Problem],
+) -> Result<Response, ApiError> {
+    let filled = SetupForm {
+        action: "/setup",
+        ..filled
+    };
+    let html = page::setup_page(&filled, problems)
+        .map_err(|error| ApiError::internal(error.to_string()))?;
+    Ok(show(status, html))
 }
 
-fn page(status: StatusCode, html: String) -> Response {
+fn closed() -> Response {
+    let text = "It was used, or it is not the one that Faktor printed when it started.";
+    notice(StatusCode::FORBIDDEN, "This link leads nowhere", text)
+}
+
+fn notice(status: StatusCode, title: &str, text: &str) -> Response {
+    show(status, page::notice_page(Locale::En, title, text))
+}
+
+fn show(status: StatusCode, html: String) -> Response {
     (status, [("cache-control", "no-store")], Html(html)).into_response()
 }

@@ -278,7 +278,7 @@ fn any_command(random: &mut Random, invoice: Option<&Invoice>, at: Timestamp) ->
         issuer()
     });
     let effect = any_effect(random, invoice);
-    match random.below(25) {
+    match random.below(26) {
         0 => create(any_draft(random)),
         1 => import(),
         2 | 3 => Command::Edit {
@@ -361,6 +361,7 @@ fn any_command(random: &mut Random, invoice: Option<&Invoice>, at: Timestamp) ->
             effect,
             link: link("other", money(1)),
         },
+        24 => Command::OfferPayment,
         23 => Command::PostponeEffect {
             effect,
             until: at + SignedDuration::from_mins(1),

@@ -242,6 +242,17 @@ fn once_paid_the_payment_page_is_taken_down_and_the_document_is_made_anew() {
 }
 
 #[test]
+fn a_payment_page_is_offered_once_for_what_is_due() {
+    let story = Story::open().then(Command::OfferPayment);
+    assert_eq!(story.pending(), [Kind::PaymentLink]);
+    assert_eq!(story.ask(Command::OfferPayment), Ok(Step::Unchanged));
+    let story = story.done(Kind::PaymentLink);
+    assert_eq!(story.ask(Command::OfferPayment), Ok(Step::Unchanged));
+    let story = story.then(record(11_900));
+    assert_eq!(story.ask(Command::OfferPayment), Err(Refusal::AlreadyPaid));
+}
+
+#[test]
 fn a_payment_page_that_comes_after_the_money_is_taken_down_at_once() {
     let story = Story::open().then(send()).then(record(11_900));
     let link = format!("link-{}", story.effect(Kind::PaymentLink).id.sequence);

@@ -436,9 +436,9 @@ async fn a_forged_token_is_refused_whatever_algorithm_it_names() {
     let (payload, signature) = rest.split_once('.').unwrap();
     let (_, forged_rest) = forged.split_once('.').unwrap();
     let (other_payload, _) = forged_rest.split_once('.').unwrap();
-    let none = "eyJhbGciOiJub25lIn0";
+    let unsigned = "eyJhbGciOiJub25lIn0";
     for bad in [
-        format!("{none}.{payload}."),
+        format!("{unsigned}.{payload}."),
         format!("{head}.{payload}."),
         format!("{head}.{other_payload}.{signature}"),
         String::new(),
