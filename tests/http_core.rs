@@ -12,6 +12,8 @@ mod drafts;
 mod edge;
 #[path = "http_core/files.rs"]
 mod files;
+#[path = "http_core/fuzz.rs"]
+mod fuzz;
 #[path = "http_core/money.rs"]
 mod money;
 #[path = "http_core/operations.rs"]
