@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use super::invoices::{ExecuteError, Executed, Node};
 use super::live::{Live, Published};
 use crate::crash_point::crash_point;
-use crate::domain::ids::{InvoiceId, OrganizationId};
+use crate::domain::ids::{EffectId, InvoiceId, OrganizationId};
 use crate::domain::invoice::Invoice;
 use crate::domain::invoice::command::{Command, Initiator, Request};
 use crate::domain::invoice::decide::{Refusal, Step, step};
@@ -20,9 +20,6 @@ use crate::store::{Commit, StoreError};
 
 /// The most entries replayed for a repeat's answer or a look into the past, read in pages.
 const HISTORY_PAGE: u16 = 1_000;
-
-/// The request id of what follows from an allocated number.
-const NUMBER_REQUEST: &str = "number";
 
 pub(super) enum InvoiceMessage {
     Execute {
@@ -313,6 +310,7 @@ impl InvoiceActor {
         else {
             return Ok(invoice);
         };
+        let request_id = effect.to_string();
         let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
         let command = match self
             .node
@@ -333,7 +331,7 @@ impl InvoiceActor {
             }
         };
         crash_point("after_effect", Some("number"));
-        let request = internal(command, Initiator::System, NUMBER_REQUEST);
+        let request = internal(command, Initiator::System, &request_id);
         match step(Some(&invoice), state.id, &request, self.node.clock.now())? {
             Step::Changed {
                 invoice: next,
@@ -365,7 +363,7 @@ impl InvoiceActor {
         }
         // A finalize was answered after its number was assigned, which are the entries behind it.
         let history = self.node.history_until(state.id, |recorded| {
-            let number = recorded.by == Initiator::System && recorded.request_id == NUMBER_REQUEST;
+            let number = recorded.by == Initiator::System && is_number(&recorded.request_id);
             recorded.version <= version || number
         });
         let invoice = replay(&history.await?);
@@ -403,6 +401,13 @@ impl Node {
             }
         }
     }
+}
+
+/// Whether a request id is that of a number's effect.
+fn is_number(request_id: &str) -> bool {
+    request_id
+        .parse::<EffectId>()
+        .is_ok_and(|effect| effect.kind == EffectKindName::Number)
 }
 
 /// A command of Faktor's own: idempotent by its effect, so it needs no key.
