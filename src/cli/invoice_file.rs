@@ -148,14 +148,14 @@ fn bad(error: &ApiError) -> BadInvoiceFile {
 /// payments say otherwise; it is issued `today` unless it says when.
 pub fn read(json: &[u8], today: Date) -> Result<Invoice, BadInvoiceFile> {
     let (own, body) = split(json)?;
-    let body: ContentInput = read_json(&body).map_err(|error| bad(&error))?;
+    let said: ContentInput = read_json(&body).map_err(|error| bad(&error))?;
     let own: OwnInput = read_json(&own).map_err(|error| bad(&error))?;
     let mut problems = Problems::new();
     let issuer = own
         .issuer
         .map(|Object(issuer)| problems.within("issuer", |p| issuer.read(p)));
     let organization = organization(issuer.unwrap_or_default());
-    let content = body.apply(defaults(&organization, None), &organization, None);
+    let content = said.apply(defaults(&organization, None), &organization, None);
     let (content, mut found) = match content {
         Ok(content) => (content, Vec::new()),
         Err(problems) => (defaults(&organization, None), problems),
@@ -166,7 +166,8 @@ pub fn read(json: &[u8], today: Date) -> Result<Invoice, BadInvoiceFile> {
     let status = optional(own.status, "status", &mut problems);
     let received = payments(own.payments, &content, issued_on, &mut problems);
     let is_issued = number.is_some() || status.is_some_and(|status| status != FileStatus::Draft);
-    if is_issued {
+    // What could not be read is not judged.
+    if is_issued && found.is_empty() {
         let number = number.as_deref().unwrap_or_default();
         found.extend(
             validate::import(&content, number, None)
@@ -180,7 +181,7 @@ pub fn read(json: &[u8], today: Date) -> Result<Invoice, BadInvoiceFile> {
     let (Ok(totals), true) = (totals, found.is_empty()) else {
         return Err(BadInvoiceFile(found));
     };
-    let issued = is_issued.then(|| Issued {
+    let numbered = is_issued.then(|| Issued {
         number: number.unwrap_or_default(),
         issued_on,
         due_on: due_on.unwrap_or_else(|| {
@@ -189,7 +190,7 @@ pub fn read(json: &[u8], today: Date) -> Result<Invoice, BadInvoiceFile> {
         finalized_at: midnight(issued_on),
         overdue: false,
     });
-    let state = state(issued, status, &received, &totals).map_err(BadInvoiceFile)?;
+    let state = state(numbered, status, &received, &totals).map_err(BadInvoiceFile)?;
     Ok(invoice(
         json,
         content,
@@ -203,7 +204,7 @@ pub fn read(json: &[u8], today: Date) -> Result<Invoice, BadInvoiceFile> {
 /// The file's own fields and the rest of it, each as an object.
 fn split(json: &[u8]) -> Result<(Vec<u8>, Vec<u8>), BadInvoiceFile> {
     let fields: BTreeMap<String, Box<RawValue>> = read_json(json).map_err(|error| bad(&error))?;
-    let (own, body): (BTreeMap<_, _>, BTreeMap<_, _>) = fields
+    let (own, rest): (BTreeMap<_, _>, BTreeMap<_, _>) = fields
         .into_iter()
         .partition(|(name, _)| OWN_FIELDS.contains(&name.as_str()));
     let write = |fields: &BTreeMap<String, Box<RawValue>>| {
@@ -213,7 +214,7 @@ fn split(json: &[u8]) -> Result<(Vec<u8>, Vec<u8>), BadInvoiceFile> {
             BadInvoiceFile(problems.into_vec())
         })
     };
-    Ok((write(&own)?, write(&body)?))
+    Ok((write(&own)?, write(&rest)?))
 }
 
 /// An organization that knows nothing but its issuer.
