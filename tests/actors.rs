@@ -1,5 +1,11 @@
 //! The supervision tree and the invoices in it, on a real store that can be made to fail.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test relies on ends the test"
+)]
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,7 +24,7 @@ use faktor::domain::invoice::entry::Recorded;
 use faktor::domain::invoice::event::PublicEvent;
 use faktor::domain::invoice::{Content, Invoice, Line, Status};
 use faktor::domain::money::Currency;
-use faktor::domain::party::{Issuer, MailTexts, Metadata, Organization, Party, Rounding};
+use faktor::domain::party::{Issuer, Locale, MailTexts, Metadata, Organization, PageSize, Party, Rounding};
 use faktor::domain::tax::Tax;
 use faktor::outbound::mail::{Mail, MailError, MemoryMail};
 use faktor::outbound::media::{FileMedia, Media};
@@ -234,7 +240,7 @@ impl Node {
         };
         match tokio::time::timeout(Duration::from_secs(20), waiting).await {
             Ok(invoice) => invoice,
-            Err(_) => panic!("not in time: {:#?}", self.invoice(id).await),
+            Err(_elapsed) => panic!("not in time: {:#?}", self.invoice(id).await),
         }
     }
 
@@ -250,8 +256,8 @@ async fn found(stores: &Stores, now: Timestamp) -> OrganizationId {
         id,
         version: 1,
         issuer: issuer(),
-        locale: Default::default(),
-        page_size: Default::default(),
+        locale: Locale::default(),
+        page_size: PageSize::default(),
         currency: "EUR".parse().unwrap(),
         number_pattern: "{YYYY}-{0000}".to_owned(),
         due_in_days: 14,
@@ -291,8 +297,8 @@ fn create(organization: OrganizationId) -> Command {
         currency,
         prices_include_tax: false,
         rounding: Rounding::PerRate,
-        locale: Default::default(),
-        page_size: Default::default(),
+        locale: Locale::default(),
+        page_size: PageSize::default(),
         purchase_order: None,
         reference: None,
         memo: None,
@@ -624,7 +630,7 @@ async fn another_organizations_invoice_is_not_found() {
 #[tokio::test]
 async fn the_tree_has_every_part_and_all_shards() {
     let node = Node::start().await;
-    let tree = node.actors.handle().tree().await;
+    let tree = node.actors.handle().tree();
     let names: Vec<_> = tree
         .children
         .iter()

@@ -54,7 +54,7 @@ fn hand_out(units: i64, theirs: &[Fraction]) -> Vec<i64> {
     while got.iter().sum::<i64>() < units {
         let mut furthest = 0;
         for at in 1..theirs.len() {
-            if &theirs[at] - whole(got[at]) > &theirs[furthest] - whole(got[furthest]) {
+            if theirs[at] - whole(got[at]) > theirs[furthest] - whole(got[furthest]) {
                 furthest = at;
             }
         }
@@ -168,7 +168,7 @@ fn expected(content: &Content) -> Result<Expected, Impossible> {
             .collect();
         let sum = |of: &[i64]| members.iter().map(|at| of[*at]).sum::<i64>();
         let with_tax = whole(1) + percent(rate);
-        let without = |gross: i64| round(&(whole(gross) / &with_tax));
+        let without = |gross: i64| round(&(whole(gross) / with_tax));
         let (base, tax) = match (content.prices_include_tax, content.rounding) {
             (false, Rounding::PerRate) => {
                 (sum(&after), round(&(whole(sum(&after)) * percent(rate))))
@@ -193,7 +193,7 @@ fn expected(content: &Content) -> Result<Expected, Impossible> {
                 Rounding::PerRate => {
                     let exact: Vec<Fraction> = members
                         .iter()
-                        .map(|at| whole(amounts[*at]) / &with_tax)
+                        .map(|at| whole(amounts[*at]) / with_tax)
                         .collect();
                     hand_out(without(sum(&amounts)), &exact)
                 }

@@ -1,5 +1,7 @@
 //! Dependencies point one way: `domain` ← `render`, `store`, `outbound` ← `actors` ← `http` ← `app`.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

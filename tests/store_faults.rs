@@ -11,7 +11,7 @@ mod sample;
 #[cfg(test)]
 mod faults {
     use std::path::Path;
-    use std::process::{Child, Command, Stdio};
+    use std::process::{Child, ChildStdout, Command, Stdio};
 
     use faktor::domain::ids::InvoiceId;
     use faktor::domain::invoice::Invoice;
@@ -95,8 +95,8 @@ mod faults {
             "the disk is full"
         );
         for invoice in &acknowledged {
-            let stored = stores.invoices.load(invoice.id).await.unwrap();
-            assert_eq!(stored.as_ref(), Some(invoice), "reads go on");
+            let kept = stores.invoices.load(invoice.id).await.unwrap();
+            assert_eq!(kept.as_ref(), Some(invoice), "reads go on");
         }
 
         // The operator makes room: the node is ready again by itself.
@@ -229,8 +229,8 @@ mod faults {
 
         let (stores, handle) = open(directory.path()).await.unwrap();
         for (draft, answer) in drafts.iter().zip(answers) {
-            let stored = stores.invoices.load(draft.id).await.unwrap();
-            assert_eq!(stored.is_some(), answer.is_ok());
+            let kept = stores.invoices.load(draft.id).await.unwrap();
+            assert_eq!(kept.is_some(), answer.is_ok());
         }
         handle.close().await.unwrap();
     }
@@ -256,9 +256,19 @@ mod faults {
     /// The child's callers: enough for large batches.
     const CALLERS: usize = 24;
 
+    /// A process that does not outlive its test.
+    struct Killed(Child);
+
+    impl Drop for Killed {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
     /// Starts this test binary again, as [`child`] on the directory.
-    fn start_child(directory: &Path) -> Child {
-        Command::new(std::env::current_exe().unwrap())
+    fn start_child(directory: &Path) -> (Killed, ChildStdout) {
+        let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
                 "faults::child",
@@ -269,7 +279,9 @@ mod faults {
             .env(CHILD_DIRECTORY, directory)
             .stdout(Stdio::piped())
             .spawn()
-            .unwrap()
+            .unwrap();
+        let said = child.stdout.take().unwrap();
+        (Killed(child), said)
     }
 
     /// Writes without end, and says what was acknowledged: `version <invoice> <version>` and
@@ -337,20 +349,19 @@ mod faults {
     fn write_and_kill(directory: &Path, lines: usize) -> Vec<Said> {
         use std::io::{BufRead, BufReader};
 
-        let mut child = start_child(directory);
+        let (mut child, stdout) = start_child(directory);
         let mut said = Vec::new();
         let mut killed = false;
-        for line in BufReader::new(child.stdout.take().unwrap()).split(b'\n') {
+        for line in BufReader::new(stdout).split(b'\n') {
             // What the pipe still holds after the kill counts as well.
             let line = line.unwrap();
             said.extend(std::str::from_utf8(&line).ok().and_then(parse));
             if said.len() >= lines && !killed {
-                child.kill().unwrap();
+                child.0.kill().unwrap();
                 killed = true;
             }
         }
         assert!(killed, "the child ended by itself");
-        child.wait().unwrap();
         said
     }
 
@@ -407,20 +418,17 @@ mod faults {
         use std::io::{BufRead, BufReader};
 
         let directory = tempfile::tempdir().unwrap();
-        let mut child = start_child(directory.path());
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        assert!(
-            lines.any(|line| parse(&line.unwrap()).is_some()),
-            "the child never wrote"
-        );
+        let (child, stdout) = start_child(directory.path());
+        let mut lines = BufReader::new(stdout).lines();
+        let wrote = lines.any(|line| parse(&line.unwrap()).is_some());
+        assert!(wrote, "the child never wrote");
         let error = open(directory.path()).await.err().unwrap();
-        let holder = format!("process {}", child.id());
+        let holder = format!("process {}", child.0.id());
         assert!(
             matches!(&error, StoreError::InUse { holder: it, .. } if *it == holder),
             "{error}"
         );
-        child.kill().unwrap();
-        child.wait().unwrap();
+        drop(child);
         let (_, handle) = open(directory.path()).await.unwrap();
         handle.close().await.unwrap();
     }

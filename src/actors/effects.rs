@@ -27,7 +27,7 @@ use crate::outbound::payment::{ChargeOutcome, ChargeRequest, LinkRequest, Provid
 use crate::render::{self, RenderContext};
 
 /// An effect that takes longer is given up and tried again.
-const EFFECT_TIMEOUT: Duration = Duration::from_secs(120);
+const EFFECT_TIMEOUT: Duration = Duration::from_mins(2);
 /// How long an effect that found no room waits.
 const POSTPONE: SignedDuration = SignedDuration::from_secs(2);
 
@@ -345,7 +345,7 @@ impl EffectTools {
         let attachment = self.attachment(invoice).await?;
         let mail = OutgoingMail {
             message_id: self.message_id(&effect.id),
-            from_name: self.from_name(invoice),
+            from_name: self.sender_name(invoice),
             from: self.mail_config.from.clone(),
             reply_to: invoice.content.issuer.email.clone(),
             to: order.to.clone(),
@@ -369,7 +369,7 @@ impl EffectTools {
             .map_err(|error| render_failure(&error))?;
         let mail = OutgoingMail {
             message_id: self.message_id(&effect.id),
-            from_name: self.from_name(invoice),
+            from_name: self.sender_name(invoice),
             from: self.mail_config.from.clone(),
             reply_to: None,
             to: vec![to.to_owned()],
@@ -417,7 +417,7 @@ impl EffectTools {
         Some(format!("{public_url}/i/{}", invoice.page_token()))
     }
 
-    fn from_name(&self, invoice: &Invoice) -> String {
+    fn sender_name(&self, invoice: &Invoice) -> String {
         if self.mail_config.from_name.is_empty() {
             invoice.content.issuer.legal_name.clone()
         } else {

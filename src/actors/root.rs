@@ -460,7 +460,7 @@ impl fmt::Debug for NodeHandle {
 
 impl NodeHandle {
     /// The supervision tree with counts and queue lengths.
-    pub async fn tree(&self) -> TreeNode {
+    pub fn tree(&self) -> TreeNode {
         self.parts.tree()
     }
 

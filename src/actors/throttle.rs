@@ -87,7 +87,7 @@ impl Breaker {
         if failures >= self.threshold {
             let until = now
                 .as_millisecond()
-                .saturating_add(self.open_for.as_millis() as i64);
+                .saturating_add(i64::try_from(self.open_for.as_millis()).unwrap_or(i64::MAX));
             self.open_until_ms.store(until, Ordering::Relaxed);
         }
     }

@@ -306,4 +306,78 @@ mod tests {
             assert_eq!(made.len(), 32, "{bad}");
         }
     }
+
+    /// A router with one route and this layer, asked once.
+    async fn ask<H, T>(handler: H, time_limit: Duration) -> Response
+    where
+        H: axum::handler::Handler<T, ()>,
+        T: 'static,
+    {
+        let layer = EdgeLayer::new(time_limit, &[]);
+        let router = axum::Router::new()
+            .route("/{id}", axum::routing::get(handler))
+            .layer(layer);
+        let request = Request::get("/secret-7")
+            .body(axum::body::Body::empty())
+            .unwrap();
+        tower::ServiceExt::oneshot(router, request).await.unwrap()
+    }
+
+    async fn text(response: Response) -> String {
+        let bytes = axum::body::to_bytes(response.into_body(), 10_000)
+            .await
+            .unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_one_request_and_shows_nothing() {
+        async fn crash() -> Response {
+            panic!("the secret 4711");
+        }
+        let response = ask(crash, Duration::from_secs(10)).await;
+        assert_eq!(response.status(), 500);
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "application/problem+json"
+        );
+        let id = response.headers()[&X_REQUEST_ID]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let text = text(response).await;
+        assert!(text.contains(&id) && !text.contains("4711"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_takes_too_long_is_503_with_retry_after() {
+        let response = ask(std::future::pending::<Response>, Duration::ZERO).await;
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        assert!(text(response).await.contains("\"timed_out\""));
+    }
+
+    #[tokio::test]
+    async fn metrics_know_routes_and_never_paths() {
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let _recording = metrics::set_default_local_recorder(&recorder);
+        ask(|| async { "ok" }, Duration::from_secs(10)).await;
+        let text = handle.render();
+        let counted = "faktor_http_requests_total{method=\"GET\",route=\"/{id}\",status=\"200\"} 1";
+        assert!(text.contains(counted), "{text}");
+        assert!(text.contains("faktor_http_request_seconds"), "{text}");
+        assert!(!text.contains("secret-7"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_page_loads_nothing_from_elsewhere_and_tells_no_one_its_address() {
+        let page = || async { axum::response::Html("<p>") };
+        let response = ask(page, Duration::from_secs(10)).await;
+        let headers = response.headers();
+        assert_eq!(headers[header::CONTENT_SECURITY_POLICY], PAGE_POLICY);
+        assert_eq!(headers[header::REFERRER_POLICY], "no-referrer");
+        assert_eq!(headers[header::X_FRAME_OPTIONS], "DENY");
+        assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+    }
 }

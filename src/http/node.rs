@@ -54,7 +54,7 @@ async fn node(
         name: NAME,
         version: env!("CARGO_PKG_VERSION"),
         draining: app.node.is_draining(),
-        tree: app.node.tree().await,
+        tree: app.node.tree(),
     };
     json(StatusCode::OK, &body)
 }

@@ -90,13 +90,12 @@ pub fn fill(sentence: &str, values: &[(&str, &str)]) -> String {
             continue;
         };
         // Only the sentence is searched, never a value: braces in a value stay as they are.
-        match values.iter().find(|(known, _)| *known == name) {
-            Some((_, value)) => filled.push_str(value),
-            None => {
-                filled.push('{');
-                filled.push_str(name);
-                filled.push('}');
-            }
+        if let Some((_, value)) = values.iter().find(|(known, _)| *known == name) {
+            filled.push_str(value);
+        } else {
+            filled.push('{');
+            filled.push_str(name);
+            filled.push('}');
         }
         rest = after_name;
     }
@@ -367,8 +366,8 @@ mod tests {
 
     #[test]
     fn countries_are_named_in_every_language() {
-        let named = Locale::ALL.map(|locale| country(locale, "DE"));
-        let names = [
+        let germany = Locale::ALL.map(|locale| country(locale, "DE"));
+        let wanted = [
             "Germany",
             "Deutschland",
             "Allemagne",
@@ -379,7 +378,7 @@ mod tests {
             "Alemanha",
             "Đức",
         ];
-        assert_eq!(named, names);
+        assert_eq!(germany, wanted);
         assert_eq!(country(Locale::En, "ZZ"), "ZZ");
     }
 

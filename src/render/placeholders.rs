@@ -59,15 +59,12 @@ fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
         let Some((before, after)) = rest.split_once("{{") else {
             return Some(Part::Text(std::mem::take(&mut rest)));
         };
-        let place = match after.split_once("}}") {
-            Some((name, after)) => {
-                rest = after;
-                Part::Place(name.trim())
-            }
-            None => {
-                rest = "";
-                Part::Unclosed
-            }
+        let place = if let Some((name, after)) = after.split_once("}}") {
+            rest = after;
+            Part::Place(name.trim())
+        } else {
+            rest = "";
+            Part::Unclosed
         };
         pending = Some(place);
         Some(Part::Text(before))
@@ -80,14 +77,15 @@ pub(super) fn expand(text: &str, values: &Values<'_>) -> String {
     for part in parts(text) {
         match part {
             Part::Text(text) => expanded.push_str(text),
-            Part::Place(name) => match values.get(name) {
-                Some(value) => expanded.push_str(value),
-                None => {
+            Part::Place(name) => {
+                if let Some(value) = values.get(name) {
+                    expanded.push_str(value);
+                } else {
                     expanded.push_str("{{");
                     expanded.push_str(name);
                     expanded.push_str("}}");
                 }
-            },
+            }
             Part::Unclosed => expanded.push_str("{{"),
         }
     }

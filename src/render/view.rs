@@ -141,8 +141,8 @@ pub struct DocumentView {
 impl DocumentView {
     /// Writes out `invoice` in its own language.
     pub fn of(invoice: &Invoice, context: &RenderContext) -> Self {
-        let content = &invoice.content;
-        let locale = content.locale;
+        let said = &invoice.content;
+        let locale = said.locale;
         let words = words(locale);
         let issued = invoice.issued();
         let mark = mark_of(invoice);
@@ -157,7 +157,7 @@ impl DocumentView {
             locale,
             language: locale.code(),
             words,
-            page_size: content.page_size,
+            page_size: said.page_size,
             title,
             number: issued.map(|issued| issued.number.clone()),
             mark,
@@ -165,17 +165,14 @@ impl DocumentView {
             sandbox: context.sandbox,
             headline: headline(invoice, mark),
             facts: facts(invoice, words),
-            issuer: issuer_view(&content.issuer, locale),
-            issuer_small_print: small_print(&content.issuer, words),
-            bill_to: party_view(&content.bill_to, locale),
-            ship_to: content
-                .ship_to
-                .as_ref()
-                .map(|party| party_view(party, locale)),
-            lines: std::iter::zip(&content.lines, &invoice.totals.lines)
+            issuer: issuer_view(&said.issuer, locale),
+            issuer_small_print: small_print(&said.issuer, words),
+            bill_to: party_view(&said.bill_to, locale),
+            ship_to: said.ship_to.as_ref().map(|party| party_view(party, locale)),
+            lines: std::iter::zip(&said.lines, &invoice.totals.lines)
                 .map(|(line, totals)| line_view(line, totals, locale))
                 .collect(),
-            prices_include_tax: content.prices_include_tax,
+            prices_include_tax: said.prices_include_tax,
             sums: sums(invoice),
             exemptions: exemptions(&invoice.totals.taxes, words),
             notes: notes(invoice, words),

@@ -139,22 +139,46 @@ async fn the_customers_page_has_an_address_that_is_its_only_proof() {
 async fn the_customers_page_marks_the_first_look_and_gives_the_documents() {
     let edge = edge().await;
     let path = path_of(&made(&edge).await);
-    let invoice = edge.post(&format!("{path}/finalize"), json!({})).await.expect(200);
-    let page = invoice["page_url"].as_str().unwrap().strip_prefix("http://faktor.test").unwrap();
+    let invoice = edge
+        .post(&format!("{path}/finalize"), json!({}))
+        .await
+        .expect(200);
+    let page = invoice["page_url"]
+        .as_str()
+        .unwrap()
+        .strip_prefix("http://faktor.test")
+        .unwrap();
     let shown = edge.send("", "GET", page, None, &[]).await;
     shown.expect(200);
     assert!(shown.text.contains("261.54"), "{}", shown.text);
     assert!(shown.text.contains("SANDBOX"));
-    assert_eq!((shown.header("cache-control"), shown.header("x-robots-tag")), ("no-store", "noindex"));
+    assert_eq!(
+        (shown.header("cache-control"), shown.header("x-robots-tag")),
+        ("no-store", "noindex")
+    );
     let viewed = edge.get(&path).await.expect(200);
     assert!(viewed["first_viewed_at"].is_string());
     edge.send("", "GET", page, None, &[]).await.expect(200);
-    assert_eq!(edge.get(&path).await.expect(200)["first_viewed_at"], viewed["first_viewed_at"]);
-    for (file, kind) in [("document.pdf", "application/pdf"), ("document.xlsx", "application/vnd")] {
-        let request = Request::get(format!("{page}/{file}")).body(Body::empty()).unwrap();
+    assert_eq!(
+        edge.get(&path).await.expect(200)["first_viewed_at"],
+        viewed["first_viewed_at"]
+    );
+    for (file, kind) in [
+        ("document.pdf", "application/pdf"),
+        ("document.xlsx", "application/vnd"),
+    ] {
+        let request = Request::get(format!("{page}/{file}"))
+            .body(Body::empty())
+            .unwrap();
         let response = edge.stream(request).await;
         assert_eq!(response.status(), 200, "{file}");
-        assert!(response.headers()["content-type"].to_str().unwrap().starts_with(kind), "{file}");
+        assert!(
+            response.headers()["content-type"]
+                .to_str()
+                .unwrap()
+                .starts_with(kind),
+            "{file}"
+        );
     }
 }
 
@@ -178,11 +202,23 @@ async fn a_document_has_a_name_and_a_tag_and_is_not_sent_twice() {
         let first = get("\"x\"").await;
         assert_eq!(first.status(), 200, "{format}");
         let header = |name: &str| first.headers()[name].to_str().unwrap().to_owned();
-        assert!(header("content-type").starts_with(kind), "{}", header("content-type"));
+        assert!(
+            header("content-type").starts_with(kind),
+            "{}",
+            header("content-type")
+        );
         let disposition = header("content-disposition");
-        assert!(disposition.starts_with("attachment; filename=\""), "{disposition}");
-        assert!(disposition.contains(&format!(".{format}\"")), "{disposition}");
+        assert!(
+            disposition.starts_with("attachment; filename=\""),
+            "{disposition}"
+        );
+        assert!(
+            disposition.contains(&format!(".{format}\"")),
+            "{disposition}"
+        );
         assert_eq!(get(&header("etag")).await.status(), 304, "{format}");
     }
-    edge.get(&format!("{path}/document?format=doc")).await.refused(400, "unknown_value");
+    edge.get(&format!("{path}/document?format=doc"))
+        .await
+        .refused(400, "unknown_value");
 }

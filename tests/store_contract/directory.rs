@@ -58,12 +58,12 @@ pub(crate) async fn an_organization_is_updated_only_from_the_version_before(stor
         .unwrap();
     let again = stores.directory.update_organization(&organization).await;
     assert_eq!(again, Err(StoreError::Conflict));
-    let stored = stores
+    let kept = stores
         .directory
         .organization(organization.id)
         .await
         .unwrap();
-    assert_eq!(stored, Some(organization));
+    assert_eq!(kept, Some(organization));
 }
 
 pub(crate) async fn an_organization_is_founded_with_its_user_or_not_at_all(stores: &Stores) {
@@ -159,12 +159,12 @@ pub(crate) async fn a_customer_is_updated_only_from_the_version_before(stores: &
         stores.directory.update_customer(&second).await,
         Err(StoreError::Conflict)
     );
-    let stored = stores
+    let kept = stores
         .directory
         .customer(organization, first.id)
         .await
         .unwrap();
-    assert_eq!(stored, Some(second));
+    assert_eq!(kept, Some(second));
     let page = PageRequest {
         limit: 5,
         starting_after: None,

@@ -159,8 +159,8 @@ pub(crate) async fn of_many_changes_of_one_version_exactly_one_wins(stores: &Sto
         .filter(|(_, answer)| answer.is_ok())
         .collect();
     assert_eq!(winners.len(), 1);
-    let stored = stores.invoices.load(invoice.id).await.unwrap().unwrap();
-    assert_eq!((stored.version, stored.next_effect), (2, winners[0].0));
+    let kept = stores.invoices.load(invoice.id).await.unwrap().unwrap();
+    assert_eq!((kept.version, kept.next_effect), (2, winners[0].0));
     assert_eq!(
         stores
             .invoices
@@ -184,20 +184,20 @@ pub(crate) async fn a_refused_command_leaves_its_neighbours_alone(stores: &Store
     {
         answer.unwrap();
     }
-    // In one go: creates, changes, repeated creates and changes of a version that never was.
+    // In one go: creates, changes, repeated creates and changes of a version that never was; each of
+    // another invoice.
     let mut commits = Vec::new();
     for (number, invoice) in existing.iter().enumerate() {
-        let wrong = match number % 2 {
-            0 => creation(invoice),
-            _ => {
+        commits.push((creation(&draft(organization)), true));
+        commits.push(match number % 4 {
+            0 => (creation(invoice), false),
+            1 => {
                 let mut never_was = invoice.clone();
                 never_was.version = 7;
-                change(&never_was, |_| {})
+                (change(&never_was, |_| {}), false)
             }
-        };
-        commits.push((wrong, false));
-        commits.push((change(invoice, |after| after.next_effect = 9), true));
-        commits.push((creation(&draft(organization)), true));
+            _ => (change(invoice, |after| after.next_effect = 9), true),
+        });
     }
     let answers = join_all(
         commits
@@ -208,8 +208,8 @@ pub(crate) async fn a_refused_command_leaves_its_neighbours_alone(stores: &Store
     for ((commit, expected), answer) in commits.iter().zip(answers) {
         if *expected {
             assert_eq!(answer, Ok(()));
-            let stored = stores.invoices.load(commit.invoice.id).await.unwrap();
-            assert_eq!(stored.as_ref(), Some(commit.invoice.as_ref()));
+            let kept = stores.invoices.load(commit.invoice.id).await.unwrap();
+            assert_eq!(kept.as_ref(), Some(commit.invoice.as_ref()));
             let versions = commit.invoice.version;
             let history = stores
                 .invoices
@@ -267,7 +267,7 @@ pub(crate) async fn history_and_events_come_in_order_and_in_parts(stores: &Store
     stores.invoices.commit(creation(&invoice)).await.unwrap();
     for _ in 2..=12 {
         let commit = change(&invoice, |after| {
-            after.updated_at = at(i64::from(after.next_effect))
+            after.updated_at = at(i64::from(after.next_effect));
         });
         invoice = (*commit.invoice).clone();
         stores.invoices.commit(commit).await.unwrap();

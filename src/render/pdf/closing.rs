@@ -8,12 +8,31 @@ use super::flow::{BODY, Flow, INK, LABEL, LEADING, LINE, QUIET, SIZE, SMALL, STR
 use super::fonts::Weight;
 use crate::render::view::{SumView, SumWeight};
 
-/// Draws everything under the table.
+/// Draws everything under the table. What is to be said fits beside the sums on most invoices.
 pub(super) fn draw(flow: &mut Flow<'_>) {
-    sums(flow);
+    let beside = notes(flow, flow.content_width() * NOTES_BESIDE);
+    let height: f32 = beside.iter().map(|line| line.leading).sum();
+    let sums = sums(flow);
+    if height <= sums.height {
+        let mut y = sums.top + SUM_PADDING;
+        for line in &beside {
+            flow.put(Flow::LEFT, y, line.style, &line.text);
+            y += line.leading;
+        }
+        paying(flow);
+        return;
+    }
     paying(flow);
-    notes(flow);
+    for line in notes(flow, flow.content_width() * NOTES_ALONE) {
+        flow.need(line.leading + line.keep_with_next);
+        flow.put(Flow::LEFT, flow.y, line.style, &line.text);
+        flow.y += line.leading;
+    }
 }
+
+/// The width of the notes, as a part of the page's.
+const NOTES_BESIDE: f32 = 0.4;
+const NOTES_ALONE: f32 = 0.86;
 
 const fn sum_style(weight: SumWeight) -> (Style, Style) {
     match weight {
@@ -32,10 +51,17 @@ const fn sum_style(weight: SumWeight) -> (Style, Style) {
 
 const SUM_PADDING: f32 = 4.0;
 
-fn sums(flow: &mut Flow<'_>) {
+/// Where the sums stand on the page.
+struct Sums {
+    top: f32,
+    /// Negative when they go on over a page.
+    height: f32,
+}
+
+fn sums(flow: &mut Flow<'_>) -> Sums {
     flow.y += 10.0;
     let view = flow.view;
-    let label_x = flow.left() + flow.content_width() * 0.46;
+    let label_x = Flow::LEFT + flow.content_width() * 0.46;
     let widest = view
         .sums
         .iter()
@@ -60,6 +86,7 @@ fn sums(flow: &mut Flow<'_>) {
     // The sums stay together unless they alone are longer than a page.
     let all: f32 = rows.iter().map(|(_, lines)| height(lines)).sum();
     flow.need(all.min(flow.page_room()));
+    let top = flow.y;
     for (at, (sum, lines)) in rows.iter().enumerate() {
         flow.need(height(lines).min(flow.page_room()));
         let right = flow.right();
@@ -80,7 +107,9 @@ fn sums(flow: &mut Flow<'_>) {
         }
         flow.y += SUM_PADDING;
     }
+    let height = flow.y - top;
     flow.y += 14.0;
+    Sums { top, height }
 }
 
 /// The side of a code, and the distance from one to the next.
@@ -123,7 +152,7 @@ fn paying(flow: &mut Flow<'_>) {
     #[expect(clippy::cast_precision_loss, reason = "there are four facts")]
     let facts_height = LEADING + 4.0 + facts.len() as f32 * (LEADING + 1.0);
     flow.need(codes_height.max(facts_height) + 24.0);
-    let (left, right) = (flow.left(), flow.right());
+    let (left, right) = (Flow::LEFT, flow.right());
     flow.y += 6.0;
     let top = flow.y;
     if !facts.is_empty() {
@@ -199,20 +228,46 @@ fn bank(flow: &mut Flow<'_>, left: f32, top: f32, room: f32) {
     }
 }
 
-fn notes(flow: &mut Flow<'_>) {
+/// A line of the notes.
+struct NoteLine {
+    text: String,
+    style: Style,
+    leading: f32,
+    /// What must stand on the same page below it.
+    keep_with_next: f32,
+}
+
+/// Why no tax is due, payment terms, memo.
+fn notes(flow: &Flow<'_>, width: f32) -> Vec<NoteLine> {
+    const PARAGRAPH_GAP: f32 = 9.0;
     let view = flow.view;
-    let width = flow.content_width();
+    let mut lines: Vec<NoteLine> = Vec::new();
+    let mut add = |label: Option<&str>, text: &str| {
+        if let Some(last) = lines.last_mut() {
+            last.leading += PARAGRAPH_GAP;
+        }
+        lines.extend(label.map(|label| NoteLine {
+            text: label.to_owned(),
+            style: LABEL,
+            leading: LEADING + 1.0,
+            keep_with_next: LEADING,
+        }));
+        lines.extend(
+            flow.wrap(text, BODY, width)
+                .into_iter()
+                .map(|text| NoteLine {
+                    text,
+                    style: BODY,
+                    leading: LEADING,
+                    keep_with_next: 0.0,
+                }),
+        );
+    };
     for reason in &view.exemptions {
-        flow.paragraph(reason, BODY, width);
-    }
-    if !view.exemptions.is_empty() {
-        flow.y += 10.0;
+        add(None, reason);
     }
     for note in &view.notes {
-        flow.need(2.0 * LEADING + 4.0);
-        flow.put(flow.left(), flow.y, LABEL, note.label);
-        flow.y += LEADING + 1.0;
-        flow.paragraph(&note.text, BODY, width * 0.86);
-        flow.y += 10.0;
+        add(Some(note.label), &note.text);
     }
+    lines
 }

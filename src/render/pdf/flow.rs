@@ -96,9 +96,8 @@ impl<'a> Flow<'a> {
         }
     }
 
-    pub(super) const fn left(&self) -> f32 {
-        Self::MARGIN
-    }
+    /// Where text begins.
+    pub(super) const LEFT: f32 = Self::MARGIN;
 
     pub(super) fn right(&self) -> f32 {
         self.width - Self::MARGIN
@@ -159,15 +158,6 @@ impl<'a> Flow<'a> {
     pub(super) fn put_right(&mut self, right: f32, y: f32, style: Style, text: &str) {
         self.current
             .text_right(right, y + baseline(style.size), style, text);
-    }
-
-    /// Sets running text over as many pages as it takes.
-    pub(super) fn paragraph(&mut self, text: &str, style: Style, width: f32) {
-        for line in self.wrap(text, style, width) {
-            self.need(LEADING);
-            self.put(self.left(), self.y, style, &line);
-            self.y += LEADING;
-        }
     }
 
     /// Draws a label in a coloured pill; gives back its width.

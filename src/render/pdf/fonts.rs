@@ -127,8 +127,13 @@ impl Face {
         match character {
             '\t' | '\u{2000}' | '\u{2001}' | '\u{3000}' => Some(' '),
             '\u{2212}' => Some('-'),
-            '\u{fe0e}' | '\u{fe0f}' | '\u{ad}' | '\u{feff}' => None,
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => None,
+            // Joiners, marks of direction and the like.
+            '\u{ad}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{fe0e}'..='\u{fe0f}'
+            | '\u{feff}' => None,
             control if control.is_control() => None,
             _ => Some(FALLBACK),
         }

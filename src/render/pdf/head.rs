@@ -40,7 +40,7 @@ pub(super) fn draw(flow: &mut Flow<'_>, logo: Option<&Logo>) {
 }
 
 fn title(flow: &mut Flow<'_>, logo: Option<&Logo>) {
-    let (view, left, right, top) = (flow.view, flow.left(), flow.right(), flow.y);
+    let (view, left, right, top) = (flow.view, Flow::LEFT, flow.right(), flow.y);
     let words = view.words;
     let name = if view.number.is_some() {
         words.invoice
@@ -81,7 +81,7 @@ fn issuer_name(flow: &mut Flow<'_>, right: f32, top: f32, room: f32) -> f32 {
 
 fn facts(flow: &mut Flow<'_>) {
     const GAP: f32 = 18.0;
-    let (view, left) = (flow.view, flow.left());
+    let (view, left) = (flow.view, Flow::LEFT);
     let widest = view
         .facts
         .iter()
@@ -112,7 +112,7 @@ fn parties(flow: &mut Flow<'_>) {
     // Always room for three, so that every invoice has its addresses in the same places.
     let width = (flow.content_width() - 2.0 * GAP) / 3.0;
     let (top, mut lowest) = (flow.y, flow.y);
-    let mut x = flow.left();
+    let mut x = Flow::LEFT;
     for (label, party) in columns {
         let mut y = top;
         flow.put(x, y, LABEL, label);
@@ -136,7 +136,7 @@ fn parties(flow: &mut Flow<'_>) {
 }
 
 fn headline(flow: &mut Flow<'_>) {
-    let (view, left) = (flow.view, flow.left());
+    let (view, left) = (flow.view, Flow::LEFT);
     for line in flow.wrap(&view.headline, HEADLINE, flow.content_width()) {
         flow.put(left, flow.y, HEADLINE, &line);
         flow.y += 23.0;

@@ -111,7 +111,7 @@ mod tests {
         // Dark runs of five and six, between lights of one, four: 3 + 4.
         assert_eq!(in_line(0b01_1111_0111_1110, all >> 2), 7);
         // 1011101 after four light modules.
-        assert_eq!(in_line(0b1011101_0000, all >> 5), 40);
+        assert_eq!(in_line(0b101_1101_0000, all >> 5), 40);
         assert_eq!(blocks(0b0110, 0b0110, 0b1111), 3);
         assert_eq!(blocks(0, 0, 0b111), 6);
     }

@@ -39,7 +39,7 @@ impl Columns {
         let tax_right = amount_right - amount_width - GAP;
         let unit_price_right = tax_right - tax_width - GAP;
         let quantity_right = unit_price_right - unit_price_width - GAP;
-        let description_width = quantity_right - quantity_width - GAP - flow.left();
+        let description_width = quantity_right - quantity_width - GAP - Flow::LEFT;
         Self {
             description_width,
             quantity_right,
@@ -72,7 +72,7 @@ pub(super) fn draw(flow: &mut Flow<'_>) {
     if view.prices_include_tax {
         flow.need(SMALL_LEADING + 6.0);
         flow.put(
-            flow.left(),
+            Flow::LEFT,
             flow.y + 6.0,
             SMALL,
             view.words.prices_include_tax,
@@ -82,12 +82,12 @@ pub(super) fn draw(flow: &mut Flow<'_>) {
 
 fn head(flow: &mut Flow<'_>, columns: &Columns) {
     let (words, y) = (flow.view.words, flow.y);
-    flow.put(flow.left(), y, LABEL, words.description);
+    flow.put(Flow::LEFT, y, LABEL, words.description);
     flow.put_right(columns.quantity_right, y, LABEL, words.quantity);
     flow.put_right(columns.unit_price_right, y, LABEL, words.unit_price);
     flow.put_right(columns.tax_right, y, LABEL, words.tax);
     flow.put_right(columns.amount_right, y, LABEL, words.amount);
-    let (left, right) = (flow.left(), flow.right());
+    let (left, right) = (Flow::LEFT, flow.right());
     flow.canvas().rule(left, right, y + HEAD_HEIGHT - 3.0, GREY);
     flow.y += HEAD_HEIGHT;
 }
@@ -129,7 +129,7 @@ fn row(flow: &mut Flow<'_>, columns: &Columns, line: &LineView) {
     // In reading order: the description's first line, then the figures beside it.
     let mut lines = description.into_iter();
     if let Some(first) = lines.next() {
-        flow.put(flow.left(), top, first.style, &first.text);
+        flow.put(Flow::LEFT, top, first.style, &first.text);
         flow.y += first.leading;
     }
     for (at, text) in quantity.iter().enumerate() {
@@ -162,11 +162,11 @@ fn row(flow: &mut Flow<'_>, columns: &Columns, line: &LineView) {
             flow.y += PADDING;
             lowest = flow.y;
         }
-        flow.put(flow.left(), flow.y, line.style, &line.text);
+        flow.put(Flow::LEFT, flow.y, line.style, &line.text);
         flow.y += line.leading;
     }
     flow.y = flow.y.max(lowest) + PADDING;
-    let (left, right, y) = (flow.left(), flow.right(), flow.y);
+    let (left, right, y) = (Flow::LEFT, flow.right(), flow.y);
     flow.canvas().rule(left, right, y, LINE);
 }
 

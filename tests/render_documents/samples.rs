@@ -1,5 +1,4 @@
 //! Invoices that the tests and benchmarks of documents render.
-#![expect(dead_code, reason = "each test takes the samples it needs")]
 
 use faktor::domain::ids::{InvoiceId, OrganizationId};
 use faktor::domain::invoice::{
@@ -16,11 +15,11 @@ use jiff::civil::Date;
 use rust_decimal::Decimal;
 use uuid::Uuid;
 
-pub fn decimal(text: &str) -> Decimal {
+pub(crate) fn decimal(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
-pub fn context() -> RenderContext {
+pub(crate) fn context() -> RenderContext {
     RenderContext {
         public_url: Some("https://invoices.example".to_owned()),
         sandbox: false,
@@ -28,7 +27,13 @@ pub fn context() -> RenderContext {
     }
 }
 
-pub fn line(description: &str, quantity: &str, unit: Option<&str>, price: &str, rate: &str) -> Line {
+pub(crate) fn line(
+    description: &str,
+    quantity: &str,
+    unit: Option<&str>,
+    price: &str,
+    rate: &str,
+) -> Line {
     Line {
         description: description.to_owned(),
         product: None,
@@ -40,7 +45,7 @@ pub fn line(description: &str, quantity: &str, unit: Option<&str>, price: &str, 
     }
 }
 
-pub fn issuer() -> Issuer {
+pub(crate) fn issuer() -> Issuer {
     Issuer {
         legal_name: "Nordlicht Studio GmbH".to_owned(),
         address: Some(Address {
@@ -61,9 +66,12 @@ pub fn issuer() -> Issuer {
 }
 
 /// The example of API.md: 2.5 hours at 99.90 less 10 %, 5.00 off, 19 % tax: 261.54.
-pub fn content() -> Content {
+pub(crate) fn content() -> Content {
     let mut consulting = line("Consulting", "2.5", Some("hour"), "99.90", "19");
-    consulting.discount = Some(Allowance { value: AllowanceValue::Percent(decimal("10")), reason: None });
+    consulting.discount = Some(Allowance {
+        value: AllowanceValue::Percent(decimal("10")),
+        reason: None,
+    });
     Content {
         issuer: issuer(),
         customer: None,
@@ -106,7 +114,7 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-pub fn issued() -> Issued {
+pub(crate) fn issued() -> Issued {
     Issued {
         number: "2026-0001".to_owned(),
         issued_on: Date::constant(2026, 11, 21),
@@ -116,7 +124,7 @@ pub fn issued() -> Issued {
     }
 }
 
-pub fn invoice_of(content: Content, state: State) -> Invoice {
+pub(crate) fn invoice_of(content: Content, state: State) -> Invoice {
     let totals = Totals::of(&content).unwrap();
     Invoice {
         id: InvoiceId::new(Uuid::from_u128(0x0192_f0c1_a2b3_7c1e_8d5f_6a7b_8c9d_0e1f)),
@@ -140,15 +148,15 @@ pub fn invoice_of(content: Content, state: State) -> Invoice {
 }
 
 /// The example of API.md, issued.
-pub fn open() -> Invoice {
+pub(crate) fn open() -> Invoice {
     invoice_of(content(), State::Open { issued: issued() })
 }
 
-pub fn draft() -> Invoice {
+pub(crate) fn draft() -> Invoice {
     invoice_of(content(), State::Draft)
 }
 
-pub fn payment(invoice: &Invoice, minor: i64) -> Payment {
+pub(crate) fn payment(invoice: &Invoice, minor: i64) -> Payment {
     Payment {
         amount: Money::new(minor, invoice.currency()),
         method: "bank_transfer".to_owned(),
@@ -160,22 +168,31 @@ pub fn payment(invoice: &Invoice, minor: i64) -> Payment {
     }
 }
 
-pub fn paid() -> Invoice {
+pub(crate) fn paid() -> Invoice {
     let mut invoice = open();
-    invoice.payment.received.push(payment(&invoice, invoice.totals.total.minor));
-    invoice.state = State::Paid { issued: issued(), paid_at: at("2026-12-03T10:00:00Z") };
+    invoice
+        .payment
+        .received
+        .push(payment(&invoice, invoice.totals.total.minor));
+    invoice.state = State::Paid {
+        issued: issued(),
+        paid_at: at("2026-12-03T10:00:00Z"),
+    };
     invoice
 }
 
-pub fn void() -> Invoice {
+pub(crate) fn void() -> Invoice {
     let mut invoice = open();
-    invoice.state =
-        State::Void { issued: issued(), voided_at: at("2026-11-22T10:00:00Z"), reason: None };
+    invoice.state = State::Void {
+        issued: issued(),
+        voided_at: at("2026-11-22T10:00:00Z"),
+        reason: None,
+    };
     invoice
 }
 
 /// Everything an invoice can have, on one page.
-pub fn rich(locale: Locale) -> Invoice {
+pub(crate) fn rich(locale: Locale) -> Invoice {
     let mut content = content();
     content.locale = locale;
     content.ship_to = Some(Party {
@@ -203,7 +220,11 @@ pub fn rich(locale: Locale) -> Invoice {
     book.product = Some("SKU-4711".to_owned());
     content.lines.push(book);
     let mut exempt = line("Training in Vienna", "2", Some("day"), "850.00", "0");
-    exempt.tax = Tax { category: TaxCategory::AE, rate: Decimal::ZERO, exemption_reason: None };
+    exempt.tax = Tax {
+        category: TaxCategory::AE,
+        rate: Decimal::ZERO,
+        exemption_reason: None,
+    };
     content.lines.push(exempt);
     content.charges.push(Allowance {
         value: AllowanceValue::Amount(decimal("9.90")),
@@ -221,16 +242,34 @@ pub fn rich(locale: Locale) -> Invoice {
 }
 
 /// An ordinary invoice with `lines` lines.
-pub fn with_lines(lines: usize) -> Invoice {
+pub(crate) fn with_lines(lines: usize) -> Invoice {
     let mut content = content();
     content.lines = (1..=lines)
         .map(|at| {
             let price = format!("{}.{:02}", 10 + at * 7 % 900, at * 37 % 100);
             let quantity = format!("{}", 1 + at % 9);
-            let description = format!("Article {at:03}: replacement part for unit {}", at * 13 % 97);
-            line(&description, &quantity, Some("piece"), &price, if at % 4 == 0 { "7" } else { "19" })
+            let description = format!(
+                "Article {at:03}: replacement part for unit {}",
+                at * 13 % 97
+            );
+            line(
+                &description,
+                &quantity,
+                Some("piece"),
+                &price,
+                if at % 4 == 0 { "7" } else { "19" },
+            )
         })
         .collect();
     content.memo = Some("Thank you for your order.".to_owned());
     invoice_of(content, State::Open { issued: issued() })
 }
+
+/// Two by one pixels: a red one, and a blue one that is half transparent.
+#[rustfmt::skip]
+pub(crate) const LOGO: &[u8] = &[
+    137, 80, 78, 71, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82, 0, 0, 0, 2, 0, 0, 0, 1, 8,
+    6, 0, 0, 0, 244, 34, 127, 138, 0, 0, 0, 14, 73, 68, 65, 84, 120, 156, 99, 248, 207, 192,
+    0, 66, 13, 0, 15, 122, 3, 126, 119, 233, 127, 151, 0, 0, 0, 0, 73, 69, 78, 68, 174, 66, 96,
+    130,
+];

@@ -1,0 +1,216 @@
+//! A cheap HTTP/1.1 client: keep-alive connections that send prepared bytes and time the answers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+/// The bytes of a request, by connection and by how many this connection has sent.
+pub(crate) type Requests = Arc<dyn Fn(usize, usize) -> Arc<[u8]> + Send + Sync>;
+
+/// How a load is put on a server.
+#[derive(Clone, Copy)]
+pub(crate) struct Plan {
+    pub(crate) connections: usize,
+    pub(crate) duration: Duration,
+    /// Time between two requests of one connection; none: the next as soon as the last is answered.
+    /// Latency then counts from the time the request was due.
+    pub(crate) pace: Option<Duration>,
+    /// What to wait after an answer of 429.
+    pub(crate) refused_wait: Duration,
+}
+
+impl Plan {
+    pub(crate) fn full(connections: usize, duration: Duration) -> Self {
+        Self {
+            connections,
+            duration,
+            pace: None,
+            refused_wait: Duration::from_millis(50),
+        }
+    }
+}
+
+/// What came of a load.
+#[derive(Default)]
+pub(crate) struct Load {
+    pub(crate) answered: usize,
+    pub(crate) refused: usize,
+    pub(crate) seconds: f64,
+    latencies_us: Vec<u32>,
+}
+
+impl Load {
+    pub(crate) fn per_second(&self) -> f64 {
+        self.answered as f64 / self.seconds
+    }
+
+    pub(crate) fn percentile_ms(&mut self, percent: usize) -> f64 {
+        self.latencies_us.sort_unstable();
+        let at = self.latencies_us.len() * percent / 100;
+        let at = at.min(self.latencies_us.len().saturating_sub(1));
+        f64::from(self.latencies_us[at]) / 1e3
+    }
+}
+
+/// One keep-alive connection.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    pub(crate) async fn open(address: SocketAddr) -> std::io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let buffer = Vec::with_capacity(64 * 1024);
+        Ok(Self { stream, buffer })
+    }
+
+    /// Sends a request and reads its answer whole: the status, and where the body stands in the
+    /// buffer.
+    async fn exchange(&mut self, request: &[u8]) -> std::io::Result<(u16, usize)> {
+        self.stream.write_all(request).await?;
+        self.buffer.clear();
+        let mut wanted = usize::MAX;
+        let mut body = 0;
+        let mut searched = 0_usize;
+        while self.buffer.len() < wanted {
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            if wanted == usize::MAX {
+                let from = searched.saturating_sub(3);
+                searched = self.buffer.len();
+                let end = self.buffer[from..]
+                    .windows(4)
+                    .position(|four| four == b"\r\n\r\n");
+                if let Some(end) = end {
+                    body = from + end + 4;
+                    wanted = body + content_length(&self.buffer[..body]);
+                }
+            }
+        }
+        let status = std::str::from_utf8(&self.buffer[9..12])
+            .unwrap()
+            .parse()
+            .unwrap();
+        Ok((status, body))
+    }
+
+    /// The status and the body of an answer.
+    pub(crate) async fn ask(&mut self, request: &[u8]) -> std::io::Result<(u16, Vec<u8>)> {
+        let (status, body) = self.exchange(request).await?;
+        Ok((status, self.buffer[body..].to_vec()))
+    }
+}
+
+/// The length of an answer's body; 0 where there is none. Our servers never send chunks here.
+fn content_length(head: &[u8]) -> usize {
+    let head = std::str::from_utf8(head).unwrap();
+    let mut lines = head.split("\r\n");
+    lines
+        .find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length")
+                .then(|| value.trim().parse().unwrap())
+        })
+        .unwrap_or(0)
+}
+
+/// A request's bytes.
+pub(crate) fn request(method: &str, path: &str, token: Option<&str>, body: &str) -> Arc<[u8]> {
+    let authorization = token.map_or(String::new(), |token| {
+        format!("authorization: Bearer {token}\r\n")
+    });
+    let content = if body.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "content-type: application/json\r\ncontent-length: {}\r\n",
+            body.len()
+        )
+    };
+    format!("{method} {path} HTTP/1.1\r\nhost: faktor\r\n{authorization}{content}\r\n{body}")
+        .into_bytes()
+        .into()
+}
+
+/// Puts a load on a server. Ends on any answer but 2xx and 429.
+pub(crate) async fn load(address: SocketAddr, plan: Plan, requests: Requests) -> Load {
+    let connections: Vec<_> = join_all((0..plan.connections).map(|_| Connection::open(address)))
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    let started = Instant::now();
+    let until = started + plan.duration;
+    let loads = connections
+        .into_iter()
+        .enumerate()
+        .map(|(number, connection)| {
+            tokio::spawn(one_connection(
+                connection,
+                number,
+                plan,
+                until,
+                Arc::clone(&requests),
+            ))
+        });
+    let mut all = Load::default();
+    for load in join_all(loads).await {
+        let load = load.unwrap();
+        all.answered += load.answered;
+        all.refused += load.refused;
+        all.latencies_us.extend(load.latencies_us);
+    }
+    all.seconds = started.elapsed().as_secs_f64();
+    all
+}
+
+async fn one_connection(
+    mut connection: Connection,
+    number: usize,
+    plan: Plan,
+    until: Instant,
+    requests: Requests,
+) -> Load {
+    let mut load = Load::default();
+    // Paced connections start one after the other, not all at once.
+    let share = plan.pace.unwrap_or_default() * u32::try_from(number).unwrap()
+        / u32::try_from(plan.connections).unwrap();
+    let mut due = Instant::now() + share;
+    for sent in 0.. {
+        if let Some(pace) = plan.pace {
+            tokio::time::sleep_until(due).await;
+            due += pace;
+        }
+        let begun = Instant::now();
+        if begun >= until {
+            break;
+        }
+        let request = requests(number, sent);
+        let (status, body) = connection.exchange(&request).await.unwrap();
+        let latency = begun.elapsed();
+        match status {
+            200..300 => {
+                load.answered += 1;
+                load.latencies_us
+                    .push(u32::try_from(latency.as_micros()).unwrap());
+            }
+            429 => {
+                load.refused += 1;
+                tokio::time::sleep(plan.refused_wait).await;
+            }
+            _ => panic!(
+                "{status}: {}",
+                String::from_utf8_lossy(&connection.buffer[body..])
+            ),
+        }
+    }
+    load
+}
