@@ -219,7 +219,7 @@ impl InvoiceActor {
                 } => {
                     let commit = Commit {
                         invoice: Arc::from(invoice),
-                        expected_version: current.map_or(0, |invoice| invoice.version),
+                        before: current,
                         epoch: self.node.epoch,
                         recorded,
                         events,
@@ -340,7 +340,7 @@ impl InvoiceActor {
             } => {
                 let commit = Commit {
                     invoice: Arc::from(next),
-                    expected_version: invoice.version,
+                    before: Some(invoice),
                     epoch: self.node.epoch,
                     recorded,
                     events,
