@@ -152,11 +152,8 @@ async fn invoice_generator_defect_csv_totals_one_column_off_and_formula_injectio
 }
 
 #[tokio::test]
-async fn a_repeated_number_is_refused_and_a_large_file_is_413() {
+async fn a_large_file_is_413() {
     let app = TestApp::start().await;
-    says(&upload(&app, &app.token, "", &[&file().to_string()]).await, 200, "success!");
-    let again = upload(&app, &app.token, "", &[&file().to_string()]).await;
-    assert!([409, 422].contains(&again.status.as_u16()), "{}", again.text());
     let large = " ".repeat(5 * 1024 * 1024 + 1);
     let answer = upload(&app, &app.token, "", &[&large]).await;
     answer.expect_problem(413, "body_too_large");

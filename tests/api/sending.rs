@@ -147,13 +147,14 @@ async fn a_scheduled_send_waits_for_its_time() {
 async fn an_invoice_becomes_overdue_by_the_clock() {
     use faktor::clock::Clock;
     let dir = tempfile::tempdir().unwrap();
-    let mut config = crate::support::config(&dir);
-    config.auth.access_token_ttl_s = 100 * 24 * 3_600;
+    let config = crate::support::config(&dir);
     let clock = Clock::manual("2026-11-21T08:00:00Z".parse().unwrap());
-    let app = TestApp::start_in(dir, config, clock.clone()).await;
+    let mut app = TestApp::start_in(dir, config, clock.clone()).await;
     let id = app.open_invoice().await;
     assert_eq!(app.invoice(&id).await["overdue"], false);
     clock.advance_ms(60 * 24 * 3_600 * 1_000);
+    app.get("/v1/me").await.expect_problem(401, "unauthenticated");
+    app.token = app.sign_in(crate::support::EMAIL, crate::support::PASSWORD).await;
     app.until(&id, "overdue", |invoice| invoice["overdue"] == true).await;
     let listed = app.get("/v1/invoices?overdue=true").await.expect(200);
     assert_eq!(listed["data"][0]["id"], json!(id));
