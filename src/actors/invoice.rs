@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use super::invoices::{ExecuteError, Executed, Node};
 use super::live::{Live, Published};
 use crate::crash_point::crash_point;
-use crate::domain::ids::{InvoiceId, OrganizationId};
+use crate::domain::ids::{EffectId, InvoiceId, OrganizationId};
 use crate::domain::invoice::Invoice;
 use crate::domain::invoice::command::{Command, Initiator, Request};
 use crate::domain::invoice::decide::{Refusal, Step, step};
@@ -20,9 +21,6 @@ use crate::store::{Commit, StoreError};
 
 /// The most entries replayed for a repeat's answer or a look into the past, read in pages.
 const HISTORY_PAGE: u16 = 1_000;
-
-/// The request id of what follows from an allocated number.
-const NUMBER_REQUEST: &str = "number";
 
 pub(super) enum InvoiceMessage {
     Execute {
@@ -46,6 +44,8 @@ pub(super) struct Call {
     /// `None` for Faktor's own commands.
     pub(super) organization: Option<OrganizationId>,
     pub(super) started: AtomicBool,
+    /// The caller's, so that what is logged here has its request's id.
+    pub(super) span: tracing::Span,
 }
 
 pub(super) struct InvoiceActor {
@@ -94,10 +94,15 @@ impl Actor for InvoiceActor {
         message: InvoiceMessage,
         state: &mut InvoiceState,
     ) -> Result<(), ActorProcessingErr> {
+        // What a message needs while it is worked on is boxed: otherwise every live invoice would
+        // hold room for it as long as it lives.
         match message {
-            InvoiceMessage::Execute { call, reply } => self.execute(state, &call, reply).await,
-            InvoiceMessage::Get { reply } => self.get(state, reply).await,
-            InvoiceMessage::Wake => self.wake(state).await,
+            InvoiceMessage::Execute { call, reply } => {
+                let span = call.span.clone();
+                Box::pin(self.execute(state, &call, reply).instrument(span)).await;
+            }
+            InvoiceMessage::Get { reply } => Box::pin(self.get(state, reply)).await,
+            InvoiceMessage::Wake => Box::pin(self.wake(state)).await,
             InvoiceMessage::Retire => self.retire(&myself, state),
         }
         if matches!(state.memory, Memory::Absent) {
@@ -216,13 +221,14 @@ impl InvoiceActor {
                     });
                 }
                 Step::Changed {
-                    invoice,
+                    mut invoice,
                     recorded,
                     events,
                 } => {
+                    invoice.shrink_to_fit();
                     let commit = Commit {
                         invoice: Arc::from(invoice),
-                        expected_version: current.map_or(0, |invoice| invoice.version),
+                        before: current,
                         epoch: self.node.epoch,
                         recorded,
                         events,
@@ -264,7 +270,10 @@ impl InvoiceActor {
         if let Memory::Present(invoice) = &state.memory {
             return Ok(Some(Arc::clone(invoice)));
         }
-        let invoice = self.node.store.load(state.id).await?.map(Arc::new);
+        let invoice = self.node.store.load(state.id).await?.map(|mut invoice| {
+            invoice.shrink_to_fit();
+            Arc::new(invoice)
+        });
         state.live.publish(invoice.clone());
         state.memory = match &invoice {
             Some(invoice) => Memory::Present(Arc::clone(invoice)),
@@ -313,6 +322,7 @@ impl InvoiceActor {
         else {
             return Ok(invoice);
         };
+        let request_id = effect.to_string();
         let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
         let command = match self
             .node
@@ -333,7 +343,7 @@ impl InvoiceActor {
             }
         };
         crash_point("after_effect", Some("number"));
-        let request = internal(command, Initiator::System, NUMBER_REQUEST);
+        let request = internal(command, Initiator::System, &request_id);
         match step(Some(&invoice), state.id, &request, self.node.clock.now())? {
             Step::Changed {
                 invoice: next,
@@ -342,7 +352,7 @@ impl InvoiceActor {
             } => {
                 let commit = Commit {
                     invoice: Arc::from(next),
-                    expected_version: invoice.version,
+                    before: Some(invoice),
                     epoch: self.node.epoch,
                     recorded,
                     events,
@@ -365,7 +375,7 @@ impl InvoiceActor {
         }
         // A finalize was answered after its number was assigned, which are the entries behind it.
         let history = self.node.history_until(state.id, |recorded| {
-            let number = recorded.by == Initiator::System && recorded.request_id == NUMBER_REQUEST;
+            let number = recorded.by == Initiator::System && is_number(&recorded.request_id);
             recorded.version <= version || number
         });
         let invoice = replay(&history.await?);
@@ -403,6 +413,13 @@ impl Node {
             }
         }
     }
+}
+
+/// Whether a request id is that of a number's effect.
+fn is_number(request_id: &str) -> bool {
+    request_id
+        .parse::<EffectId>()
+        .is_ok_and(|effect| effect.kind == EffectKindName::Number)
 }
 
 /// A command of Faktor's own: idempotent by its effect, so it needs no key.

@@ -11,65 +11,75 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub const EMAIL: &str = "admin@faktor.test";
-pub const PASSWORD: &str = "correct horse battery";
+pub(crate) const EMAIL: &str = "admin@faktor.test";
+pub(crate) const PASSWORD: &str = "correct horse battery";
 
 /// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub struct TestApp {
-    pub app: App,
-    pub dir: TempDir,
-    pub base: String,
-    pub client: Client,
-    pub token: String,
+pub(crate) struct TestApp {
+    pub(crate) app: App,
+    pub(crate) dir: TempDir,
+    pub(crate) base: String,
+    pub(crate) client: Client,
+    pub(crate) token: String,
 }
 
 /// An answer, read to the end.
 #[derive(Debug, Clone)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: reqwest::header::HeaderMap,
-    pub bytes: bytes::Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: reqwest::header::HeaderMap,
+    pub(crate) bytes: bytes::Bytes,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes)
             .unwrap_or_else(|error| panic!("not JSON ({error}): {}", self.text()))
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 
     /// The answer's JSON, if it has the status.
     #[track_caller]
-    pub fn expect(&self, status: u16) -> Value {
+    pub(crate) fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
-        if self.bytes.is_empty() { Value::Null } else { self.json() }
+        if self.bytes.is_empty() {
+            Value::Null
+        } else {
+            self.json()
+        }
     }
 
     /// Asserts a problem with status and code, as API.md promises it.
     #[track_caller]
-    pub fn expect_problem(&self, status: u16, code: &str) -> Value {
+    pub(crate) fn expect_problem(&self, status: u16, code: &str) -> Value {
         let problem = self.expect(status);
         assert_eq!(problem["code"], code, "{problem}");
         assert_eq!(problem["status"], status, "{problem}");
-        assert_eq!(self.headers["content-type"], "application/problem+json", "{problem}");
+        assert_eq!(
+            self.headers["content-type"], "application/problem+json",
+            "{problem}"
+        );
         for field in ["type", "title", "detail", "request_id"] {
             assert!(problem[field].is_string(), "no {field} in {problem}");
         }
         problem
     }
 
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 }
 
 /// A configuration for a test: free port, own directory, quick retries.
-pub fn config(dir: &TempDir) -> Config {
+pub(crate) fn config(dir: &TempDir) -> Config {
     let mut config: Config = toml::from_str(faktor::config::DEFAULTS).expect("the defaults");
     config.server.listen = "127.0.0.1:0".parse().expect("an address");
     config.storage.data_dir = dir.path().join("data");
@@ -82,18 +92,18 @@ pub fn config(dir: &TempDir) -> Config {
 
 impl TestApp {
     /// A node with an organization and its administrator, who is signed in.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
-    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut config = config(&dir);
         change(&mut config);
         Self::start_in(dir, config, Clock::System).await
     }
 
-    pub async fn start_in(dir: TempDir, config: Config, clock: Clock) -> Self {
+    pub(crate) async fn start_in(dir: TempDir, config: Config, clock: Clock) -> Self {
         let app = App::start(config, clock).await.expect("the node starts");
         let client = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -101,12 +111,21 @@ impl TestApp {
             .build()
             .expect("a client");
         let base = app.public_url.clone();
-        let mut test = Self { app, dir, base, client, token: String::new() };
+        let mut test = Self {
+            app,
+            dir,
+            base,
+            client,
+            token: String::new(),
+        };
         if let Some(token) = test.setup_token() {
-            test.post("/v1/setup", json!({
-                "token": token, "organization_name": "Test GmbH", "first_name": "Ada",
-                "last_name": "Admin", "email": EMAIL, "password": PASSWORD,
-            }))
+            test.post(
+                "/v1/setup",
+                json!({
+                    "token": token, "organization_name": "Test GmbH", "first_name": "Ada",
+                    "last_name": "Admin", "email": EMAIL, "password": PASSWORD,
+                }),
+            )
             .await;
         }
         test.token = test.sign_in(EMAIL, PASSWORD).await;
@@ -118,14 +137,19 @@ impl TestApp {
         url.split_once("token=").map(|(_, token)| token.to_owned())
     }
 
-    pub async fn sign_in(&self, email: &str, password: &str) -> String {
+    pub(crate) async fn sign_in(&self, email: &str, password: &str) -> String {
         let credentials = json!({"email": email, "password": password});
-        let answer = self.call(Method::POST, "/v1/auth/token", Some(credentials), &[]).await;
-        answer.expect(200)["access_token"].as_str().expect("a token").to_owned()
+        let answer = self
+            .call(Method::POST, "/v1/auth/token", Some(credentials), &[])
+            .await;
+        answer.expect(200)["access_token"]
+            .as_str()
+            .expect("a token")
+            .to_owned()
     }
 
     /// One request with the administrator's token and any further headers.
-    pub async fn call(
+    pub(crate) async fn call(
         &self,
         method: Method,
         path: &str,
@@ -146,63 +170,78 @@ impl TestApp {
         read(request.send().await.expect("an answer")).await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path, None, &[]).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         self.call(Method::POST, path, Some(body), &[]).await
     }
 
-    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
         self.call(Method::PATCH, path, Some(body), &[]).await
     }
 
-    pub async fn delete(&self, path: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
         self.call(Method::DELETE, path, None, &[]).await
     }
 
     /// A draft of 119.00 EUR; its id.
-    pub async fn draft(&self) -> String {
+    pub(crate) async fn draft(&self) -> String {
         let answer = self.post("/v1/invoices", draft_body()).await;
         answer.expect(201)["id"].as_str().expect("an id").to_owned()
     }
 
     /// An open invoice of 119.00 EUR; its id.
-    pub async fn open_invoice(&self) -> String {
+    pub(crate) async fn open_invoice(&self) -> String {
         let id = self.draft().await;
-        self.post(&format!("/v1/invoices/{id}/finalize"), json!({})).await.expect(200);
+        self.post(&format!("/v1/invoices/{id}/finalize"), json!({}))
+            .await
+            .expect(200);
         id
     }
 
-    pub async fn invoice(&self, id: &str) -> Value {
+    pub(crate) async fn invoice(&self, id: &str) -> Value {
         self.get(&format!("/v1/invoices/{id}")).await.expect(200)
     }
 
     /// Looks at the invoice until the condition holds.
-    pub async fn until(&self, id: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(
+        &self,
+        id: &str,
+        what: &str,
+        holds: impl Fn(&Value) -> bool,
+    ) -> Value {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let invoice = self.invoice(id).await;
             if holds(&invoice) {
                 return invoice;
             }
-            assert!(tokio::time::Instant::now() < deadline, "not {what} in time: {invoice:#}");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "not {what} in time: {invoice:#}"
+            );
             tokio::task::yield_now().await;
         }
     }
 
     /// What the sandbox provider has in its books for an invoice.
-    pub async fn charges(&self, id: &str) -> Vec<Value> {
-        let answer = self.get(&format!("/sandbox/charges?invoice={id}")).await.expect(200);
+    pub(crate) async fn charges(&self, id: &str) -> Vec<Value> {
+        let answer = self
+            .get(&format!("/sandbox/charges?invoice={id}"))
+            .await
+            .expect(200);
         let charges = answer.get("data").unwrap_or(&answer);
         charges.as_array().expect("a list of charges").clone()
     }
 
     /// The mails in the spool, as text.
-    pub fn mails(&self) -> Vec<String> {
+    pub(crate) fn mails(&self) -> Vec<String> {
         let spool = self.dir.path().join("data").join("mail");
-        let Ok(entries) = std::fs::read_dir(spool) else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir(spool) else {
+            return Vec::new();
+        };
         entries
             .filter_map(Result::ok)
             .filter(|entry| entry.path().extension().is_some_and(|kind| kind == "eml"))
@@ -210,19 +249,23 @@ impl TestApp {
             .collect()
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.app.stop().await;
     }
 }
 
-pub async fn read(answer: reqwest::Response) -> Answer {
+pub(crate) async fn read(answer: reqwest::Response) -> Answer {
     let (status, headers) = (answer.status(), answer.headers().clone());
     let bytes = answer.bytes().await.expect("a body");
-    Answer { status, headers, bytes }
+    Answer {
+        status,
+        headers,
+        bytes,
+    }
 }
 
 /// One line of 100.00 EUR with 19 % tax: 119.00.
-pub fn draft_body() -> Value {
+pub(crate) fn draft_body() -> Value {
     json!({
         "bill_to": {"name": "Ada GmbH", "email": "ap@ada.example"},
         "currency": "EUR",

@@ -16,13 +16,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::find;
+use crate::actors::auth_cache::AuthError;
 use crate::domain::ids::InvoiceId;
 use crate::domain::invoice::event::PublicEvent;
 use crate::domain::permission::Permission;
 use crate::http::App;
 use crate::http::cloud_event::CloudEvent;
 use crate::http::error::ApiError;
-use crate::http::extract::{Authenticated, Id, Params};
+use crate::http::extract::{Authenticated, Id, Params, bearer};
 use crate::http::openapi::ReadErrors;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -31,11 +32,10 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// A comment after this long without an event keeps the connection from being taken for dead.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// A stream ends after this and is resumed by its reader, so that none outlives its credentials by
-/// long.
+/// A stream ends after this and is resumed by its reader, so that connections move on.
 const LONGEST: Duration = Duration::from_hours(1);
-/// How often a quiet stream looks whether the node is draining.
-const DRAIN_CHECK: Duration = Duration::from_secs(1);
+/// How often a quiet stream looks whether the node is draining or its reader has been shut out.
+const CHECK: Duration = Duration::from_secs(1);
 /// Events read from the store at once.
 const PART: u16 = 100;
 
@@ -63,6 +63,7 @@ async fn events(
     caller.require(Permission::InvoiceGetById)?;
     params.finish()?;
     let seen = last_event_id(&headers)?;
+    let token = bearer(&headers)?.to_owned();
     // Watching begins before the first look, so that no event falls between.
     let versions = app.invoices.watch(id);
     find(&app, &caller, id).await?;
@@ -75,6 +76,7 @@ async fn events(
     })?;
     let reader = Reader {
         app,
+        token,
         id,
         seen,
         versions,
@@ -109,6 +111,8 @@ fn last_event_id(headers: &HeaderMap) -> Result<u64, ApiError> {
 
 struct Reader {
     app: App,
+    /// With which the reader came: good for no longer than it is for any other request.
+    token: String,
     id: InvoiceId,
     /// The last version whose event was handed on.
     seen: u64,
@@ -127,6 +131,9 @@ impl Reader {
                 return write(&event);
             }
             self.versions.borrow_and_update();
+            if !self.is_still_allowed().await {
+                return None;
+            }
             let store = &self.app.stores.invoices;
             match store.events_of(self.id, self.seen, PART).await {
                 Ok(events) if events.is_empty() => self.wait().await?,
@@ -146,11 +153,22 @@ impl Reader {
             if self.app.node.is_draining() || Instant::now() >= self.ends_at {
                 return None;
             }
-            match tokio::time::timeout(DRAIN_CHECK, self.versions.changed()).await {
+            match tokio::time::timeout(CHECK, self.versions.changed()).await {
                 Ok(Ok(())) => return Some(()),
                 Ok(Err(_)) => return None,
-                Err(_elapsed) => {}
+                Err(_elapsed) if self.is_still_allowed().await => {}
+                Err(_elapsed) => return None,
             }
+        }
+    }
+
+    /// Whether the token is neither expired nor revoked and may still read invoices: mostly known
+    /// from the cache. A fault of the store shuts nobody out.
+    async fn is_still_allowed(&self) -> bool {
+        match self.app.auth.authenticate(&self.token).await {
+            Ok(caller) => caller.permissions.contains(Permission::InvoiceGetById),
+            Err(AuthError::Unauthenticated { .. }) => false,
+            Err(_) => true,
         }
     }
 }
