@@ -140,7 +140,7 @@ fn paying(flow: &mut Flow<'_>) {
     .collect();
     let captions: Vec<Vec<String>> = codes
         .iter()
-        .map(|(_, caption)| flow.wrap(caption, SMALL, CODE_SIDE + CODE_GAP / 2.0))
+        .map(|(_, caption)| flow.wrap(caption, SMALL, CODE_SIDE))
         .collect();
     let caption_lines = captions.iter().map(Vec::len).max().unwrap_or(0);
     #[expect(clippy::cast_precision_loss, reason = "a caption has few lines")]
@@ -151,7 +151,7 @@ fn paying(flow: &mut Flow<'_>) {
     };
     #[expect(clippy::cast_precision_loss, reason = "there are four facts")]
     let facts_height = LEADING + 4.0 + facts.len() as f32 * (LEADING + 1.0);
-    flow.need(codes_height.max(facts_height) + 24.0);
+    flow.need(codes_height.max(facts_height) + 6.0);
     let (left, right) = (Flow::LEFT, flow.right());
     flow.y += 6.0;
     let top = flow.y;
