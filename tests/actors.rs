@@ -24,7 +24,9 @@ use faktor::domain::invoice::entry::Recorded;
 use faktor::domain::invoice::event::PublicEvent;
 use faktor::domain::invoice::{Content, Invoice, Line, Status};
 use faktor::domain::money::Currency;
-use faktor::domain::party::{Issuer, Locale, MailTexts, Metadata, Organization, PageSize, Party, Rounding};
+use faktor::domain::party::{
+    Issuer, Locale, MailTexts, Metadata, Organization, PageSize, Party, Rounding,
+};
 use faktor::domain::tax::Tax;
 use faktor::outbound::mail::{Mail, MailError, MemoryMail};
 use faktor::outbound::media::{FileMedia, Media};

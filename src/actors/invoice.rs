@@ -14,15 +14,12 @@ use crate::domain::invoice::Invoice;
 use crate::domain::invoice::command::{Command, Initiator, Request};
 use crate::domain::invoice::decide::{Refusal, Step, step};
 use crate::domain::invoice::effect::{EffectError, EffectKindName};
-use crate::domain::invoice::entry::Recorded;
+use crate::domain::invoice::entry::{Entry, Recorded};
 use crate::domain::invoice::evolve::replay;
 use crate::store::{Commit, StoreError};
 
 /// The most entries replayed for a repeat's answer or a look into the past, read in pages.
 const HISTORY_PAGE: u16 = 1_000;
-
-/// The request id of what follows from an allocated number.
-const NUMBER_REQUEST: &str = "number";
 
 pub(super) enum InvoiceMessage {
     Execute {
@@ -222,7 +219,7 @@ impl InvoiceActor {
                 } => {
                     let commit = Commit {
                         invoice: Arc::from(invoice),
-                        expected_version: current.map_or(0, |invoice| invoice.version),
+                        before: current,
                         epoch: self.node.epoch,
                         recorded,
                         events,
@@ -309,10 +306,11 @@ impl InvoiceActor {
         let Some(effect) = invoice
             .due_effects(now)
             .find(|effect| effect.kind.name() == EffectKindName::Number)
-            .map(|effect| effect.id.clone())
+            .map(|effect| (effect.id.clone(), effect.request_id.clone()))
         else {
             return Ok(invoice);
         };
+        let (effect, request_id) = effect;
         let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
         let command = match self
             .node
@@ -333,7 +331,7 @@ impl InvoiceActor {
             }
         };
         crash_point("after_effect", Some("number"));
-        let request = internal(command, Initiator::System, NUMBER_REQUEST);
+        let request = internal(command, Initiator::System, &request_id);
         match step(Some(&invoice), state.id, &request, self.node.clock.now())? {
             Step::Changed {
                 invoice: next,
@@ -342,7 +340,7 @@ impl InvoiceActor {
             } => {
                 let commit = Commit {
                     invoice: Arc::from(next),
-                    expected_version: invoice.version,
+                    before: Some(invoice),
                     epoch: self.node.epoch,
                     recorded,
                     events,
@@ -365,8 +363,7 @@ impl InvoiceActor {
         }
         // A finalize was answered after its number was assigned, which are the entries behind it.
         let history = self.node.history_until(state.id, |recorded| {
-            let number = recorded.by == Initiator::System && recorded.request_id == NUMBER_REQUEST;
-            recorded.version <= version || number
+            recorded.version <= version || is_of_number(recorded)
         });
         let invoice = replay(&history.await?);
         invoice
@@ -403,6 +400,18 @@ impl Node {
             }
         }
     }
+}
+
+/// Whether an entry is of a number's allocation: what came of it, and what was waiting for it.
+fn is_of_number(recorded: &Recorded) -> bool {
+    let what = match &recorded.entry {
+        Entry::Finalized { .. } | Entry::Paid | Entry::SendRequested { .. } => true,
+        Entry::EffectFailed { effect, .. } | Entry::EffectParked { effect, .. } => {
+            effect.kind == EffectKindName::Number
+        }
+        _ => false,
+    };
+    what && recorded.by == Initiator::System
 }
 
 /// A command of Faktor's own: idempotent by its effect, so it needs no key.

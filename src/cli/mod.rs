@@ -13,6 +13,7 @@ use crate::telemetry;
 pub mod args;
 pub mod config;
 pub mod demo;
+pub mod invoice_file;
 pub mod password;
 pub mod render;
 pub mod serve;

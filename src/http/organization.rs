@@ -362,6 +362,7 @@ fn check(organization: &Organization) -> Vec<Problem> {
         validate::number_pattern(&organization.number_pattern),
         validate::tax("default_tax", &organization.default_tax),
         validate::mail_texts(&organization.mail_texts),
+        crate::render::mail::check_mail_texts(&organization.mail_texts),
     ] {
         found.extend(checked.err().unwrap_or_default());
     }

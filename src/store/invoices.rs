@@ -18,13 +18,20 @@ use crate::domain::money::Currency;
 pub struct Commit {
     /// The invoice after the command; its snapshot and list columns are taken from it.
     pub invoice: Arc<Invoice>,
-    /// The version it must still have in the store; 0 for a new one.
-    pub expected_version: u64,
+    /// The invoice before the command; `None` for a new one. The store must still have its version.
+    pub before: Option<Arc<Invoice>>,
     pub epoch: Epoch,
-    /// The entries that lead from `expected_version` to the invoice's version, without a gap.
+    /// The entries that lead from the version before to the invoice's version, without a gap.
     pub recorded: Vec<Recorded>,
     /// At most one for each entry.
     pub events: Vec<PublicEvent>,
+}
+
+impl Commit {
+    /// The version the store must still have; 0 for a new invoice.
+    pub fn expected_version(&self) -> u64 {
+        self.before.as_ref().map_or(0, |before| before.version)
+    }
 }
 
 /// What a list of invoices is narrowed by; `None` means any.

@@ -19,9 +19,17 @@ struct Operation {
 async fn operations(app: &TestApp) -> Vec<Operation> {
     let text = |value: &Value, field: &str| value[field].as_str().unwrap().to_owned();
     let invoice = app.draft().await;
-    let customer = app.post("/v1/customers", json!({"name": "Bob"})).await.expect(201);
+    let customer = app
+        .post("/v1/customers", json!({"name": "Bob"}))
+        .await
+        .expect(201);
     let me = app.get("/v1/me").await.expect(200);
-    let key = app.post("/v1/api_keys", json!({"name": "k", "roles": ["accountant"]})).await;
+    let key = app
+        .post(
+            "/v1/api_keys",
+            json!({"name": "k", "roles": ["accountant"]}),
+        )
+        .await;
     let key = key.expect(201);
     let document = app.get("/openapi.json").await.expect(200);
     let mut operations = Vec::new();
@@ -39,7 +47,9 @@ async fn operations(app: &TestApp) -> Vec<Operation> {
             .replace("{provider}", "sandbox")
             .replace("{token}", &"0".repeat(64));
         for (method, operation) in item.as_object().unwrap() {
-            let open = operation["security"].as_array().is_some_and(|ways| ways.contains(&json!({})));
+            let open = operation["security"]
+                .as_array()
+                .is_some_and(|ways| ways.contains(&json!({})));
             let body = &operation["requestBody"]["content"]["application/json"];
             operations.push(Operation {
                 method: Method::from_bytes(method.to_uppercase().as_bytes()).unwrap(),
@@ -103,7 +113,10 @@ async fn every_operation_but_the_open_ones_is_401_without_credentials_and_with_w
             let answer = as_caller(&app, token, &operation).await;
             let what = format!("{} {} with {token:?}", operation.method, operation.path);
             assert_eq!(answer.status, 401, "{what}: {}", answer.text());
-            assert!(answer.header("www-authenticate").starts_with("Bearer"), "{what}");
+            assert!(
+                answer.header("www-authenticate").starts_with("Bearer"),
+                "{what}"
+            );
             if !speaks_plain_text(&operation) {
                 answer.expect_problem(401, "unauthenticated");
             }
@@ -128,7 +141,10 @@ async fn every_operation_names_the_permission_that_is_missing() {
         assert_eq!(answer.status, 403, "{what}: {}", answer.text());
         let problem = answer.expect_problem(403, "forbidden");
         let detail = problem["detail"].as_str().unwrap();
-        assert!(detail.starts_with("this needs the permission "), "{what}: {detail}");
+        assert!(
+            detail.starts_with("this needs the permission "),
+            "{what}: {detail}"
+        );
     }
 }
 
@@ -158,14 +174,21 @@ async fn every_path_refuses_other_methods_with_405_and_names_those_it_takes() {
             .map(|other| other.method.clone())
             .collect();
         let all = [Method::PUT, Method::DELETE, Method::PATCH, Method::POST];
-        let Some(other) = all.into_iter().find(|method| !taken.contains(method)) else { continue };
+        let Some(other) = all.into_iter().find(|method| !taken.contains(method)) else {
+            continue;
+        };
         let answer = app.call(other.clone(), &operation.target, None, &[]).await;
         let what = format!("{other} {}", operation.path);
         assert_eq!(answer.status, 405, "{what}: {}", answer.text());
         answer.expect_problem(405, "method_not_allowed");
-        assert!(answer.header("allow").contains(operation.method.as_str()), "{what}");
+        assert!(
+            answer.header("allow").contains(operation.method.as_str()),
+            "{what}"
+        );
     }
-    app.get("/v1/nothing").await.expect_problem(404, "not_found");
+    app.get("/v1/nothing")
+        .await
+        .expect_problem(404, "not_found");
 }
 
 #[tokio::test]
@@ -180,38 +203,78 @@ async fn every_json_body_is_415_as_text_and_400_when_broken_or_with_an_unknown_f
         let send = async |content_type: &str, body: &'static str| {
             let url = format!("{}{}", app.base, operation.target);
             let request = app.client.request(operation.method.clone(), url);
-            let request = request.bearer_auth(&app.token).header("content-type", content_type);
+            let request = request
+                .bearer_auth(&app.token)
+                .header("content-type", content_type);
             read(request.body(body).send().await.unwrap()).await
         };
         let answer = send("text/plain", "{}").await;
         assert_eq!(answer.status, 415, "{what}: {}", answer.text());
         answer.expect_problem(415, "unsupported_media_type");
-        for broken in ["{", "{}{}", "{\"a\":}", "nul", "\u{feff}{}", "{\"a\":\"\\ud800\"}"] {
+        for broken in [
+            "{",
+            "{}{}",
+            "{\"a\":}",
+            "nul",
+            "\u{feff}{}",
+            "{\"a\":\"\\ud800\"}",
+        ] {
             let answer = send("application/json", broken).await;
-            assert_eq!(answer.status, 400, "{what} with {broken}: {}", answer.text());
+            assert_eq!(
+                answer.status,
+                400,
+                "{what} with {broken}: {}",
+                answer.text()
+            );
         }
         let answer = send("application/json", "{\"nonsense\":1}").await;
         assert_eq!(answer.status, 400, "{what}: {}", answer.text());
-        assert!(answer.text().contains("nonsense"), "{what}: {}", answer.text());
-        assert!(answer.json()["errors"].to_string().contains("unknown_field"), "{what}");
+        assert!(
+            answer.text().contains("nonsense"),
+            "{what}: {}",
+            answer.text()
+        );
+        assert!(
+            answer.json()["errors"]
+                .to_string()
+                .contains("unknown_field"),
+            "{what}"
+        );
     }
 }
 
 #[tokio::test]
-async fn a_request_id_is_returned_and_kept_with_what_the_request_did() {
+async fn a_request_id_is_returned_and_goes_with_all_that_the_request_led_to() {
     let app = TestApp::start().await;
     let id = app.draft().await;
-    let path = format!("{}/finalize", path_of(&id));
-    let answer = app.call(Method::POST, &path, Some(json!({})), &[("x-request-id", "trace-7")]).await;
-    answer.expect(200);
+    let path = format!("{}/send", path_of(&id));
+    let answer = app
+        .call(
+            Method::POST,
+            &path,
+            Some(json!({})),
+            &[("x-request-id", "trace-7")],
+        )
+        .await;
+    answer.expect(202);
     assert_eq!(answer.header("x-request-id"), "trace-7");
-    let history = app.get(&format!("{}/history?limit=100", path_of(&id))).await.expect(200);
+    app.until(&id, "sent", |invoice| {
+        invoice["delivery"]["status"] == "sent" && invoice["pending"] == json!([])
+    })
+    .await;
+    let history = app
+        .get(&format!("{}/history?limit=100", path_of(&id)))
+        .await
+        .expect(200);
     let entries = history["data"].as_array().unwrap();
-    for what in ["finalized"] {
-        let entry = entries.iter().find(|entry| entry["what"] == what).unwrap();
+    for entry in entries.iter().filter(|entry| entry["what"] != "created") {
         assert_eq!(entry["request_id"], "trace-7", "{entry}");
     }
-    let made = app.get("/v1/invoices/none").await;
-    let problem = made.expect_problem(404, "not_found");
-    assert_eq!(problem["request_id"], made.header("x-request-id"));
+    assert!(
+        entries.iter().any(|entry| entry["what"] == "mail_sent"),
+        "{history}"
+    );
+    let missing = app.get("/v1/invoices/none").await;
+    let problem = missing.expect_problem(404, "not_found");
+    assert_eq!(problem["request_id"], missing.header("x-request-id"));
 }

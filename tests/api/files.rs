@@ -27,67 +27,123 @@ async fn upload(app: &TestApp, token: &str, query: &str, files: &[&str]) -> Answ
         let part = Part::text((*file).to_owned()).file_name("invoice.json");
         form = form.part(format!("file{n}"), part);
     }
-    let request = app.client.post(format!("{}/upload{query}", app.base)).multipart(form);
-    let request = if token.is_empty() { request } else { request.bearer_auth(token) };
+    let request = app
+        .client
+        .post(format!("{}/upload{query}", app.base))
+        .multipart(form);
+    let request = if token.is_empty() {
+        request
+    } else {
+        request.bearer_auth(token)
+    };
     read(request.send().await.unwrap()).await
 }
 
 async fn get_as(app: &TestApp, token: &str, path: &str) -> Answer {
-    let request = app.client.get(format!("{}{path}", app.base)).bearer_auth(token);
+    let request = app
+        .client
+        .get(format!("{}{path}", app.base))
+        .bearer_auth(token);
     read(request.send().await.unwrap()).await
 }
 
 #[track_caller]
 fn says(answer: &Answer, status: u16, text: &str) {
-    assert_eq!((answer.status.as_u16(), answer.text().as_str()), (status, text));
+    assert_eq!(
+        (answer.status.as_u16(), answer.text().as_str()),
+        (status, text)
+    );
 }
 
 async fn login(app: &TestApp, credentials: &str) -> Answer {
     let value = format!("Basic {}", BASE64_STANDARD.encode(credentials));
-    let request = app.client.post(format!("{}/login", app.base)).header("authorization", value);
+    let request = app
+        .client
+        .post(format!("{}/login", app.base))
+        .header("authorization", value);
     read(request.send().await.unwrap()).await
 }
 
 #[tokio::test]
 async fn a_file_goes_in_and_its_document_comes_out_with_the_old_words() {
     let app = TestApp::start().await;
-    let none = read(app.client.post(format!("{}/login", app.base)).send().await.unwrap()).await;
+    let none = read(
+        app.client
+            .post(format!("{}/login", app.base))
+            .send()
+            .await
+            .unwrap(),
+    )
+    .await;
     says(&none, 401, "missing credentials");
-    says(&login(&app, &format!("{EMAIL}:wrong")).await, 401, "not authorized");
+    says(
+        &login(&app, &format!("{EMAIL}:wrong")).await,
+        401,
+        "not authorized",
+    );
     let token = login(&app, &format!("{EMAIL}:{PASSWORD}")).await;
     assert_eq!(token.status, 200);
     let token = token.text();
     let file = file().to_string();
 
-    says(&upload(&app, "", "", &[&file]).await, 401, "missing credentials");
-    says(&upload(&app, "wrong", "", &[&file]).await, 401, "not authorized");
+    says(
+        &upload(&app, "", "", &[&file]).await,
+        401,
+        "missing credentials",
+    );
+    says(
+        &upload(&app, "wrong", "", &[&file]).await,
+        401,
+        "not authorized",
+    );
     for files in [vec![], vec![file.as_str(), file.as_str()]] {
-        says(&upload(&app, &token, "", &files).await, 400, "exactly 1 file required");
+        says(
+            &upload(&app, &token, "", &files).await,
+            400,
+            "exactly 1 file required",
+        );
     }
     let wrong = upload(&app, &token, "?format=docx", &[&file]).await;
     says(&wrong, 400, "invalid format. supported: pdf, excel, csv");
 
-    for (n, (format, start)) in
-        [("pdf", b"%PDF".as_slice()), ("excel", b"PK"), ("csv", b"")].into_iter().enumerate()
+    for (n, (format, start)) in [("pdf", b"%PDF".as_slice()), ("excel", b"PK"), ("csv", b"")]
+        .into_iter()
+        .enumerate()
     {
         let file = file.replace("INV-1", &format!("INV-{format}"));
         let answer = upload(&app, &token, &format!("?format={format}"), &[&file]).await;
         says(&answer, 200, "success!");
         let fid = answer.header("x-file-id").to_owned();
-        let invoice = app.until(&fid, "mailed", |invoice| invoice["pending"] == json!([])).await;
+        let invoice = app
+            .until(&fid, "mailed", |invoice| invoice["pending"] == json!([]))
+            .await;
         assert_eq!(invoice["source"], "upload");
-        assert_eq!(invoice["number"], format!("INV-{format}"), "its own number is kept");
+        assert_eq!(
+            invoice["number"],
+            format!("INV-{format}"),
+            "its own number is kept"
+        );
         assert_eq!(invoice["totals"]["total"], "1100.55");
         let document = get_as(&app, &token, &format!("/download?fid={fid}")).await;
         assert_eq!(document.status, 200, "{}", document.text());
         assert!(document.bytes.starts_with(start), "{format}");
-        assert!(document.header("content-disposition").starts_with("attachment"));
+        assert!(
+            document
+                .header("content-disposition")
+                .starts_with("attachment")
+        );
         let mails = app.mails();
         assert_eq!(mails.len(), n + 1, "a mail tells the file's id");
         assert!(mails.iter().any(|mail| mail.contains(&fid)), "{fid}");
     }
-    says(&get_as(&app, &token, "/download").await, 400, "fid is required");
-    get_as(&app, &token, "/download?fid=7").await.expect_problem(404, "not_found");
+    says(
+        &get_as(&app, &token, "/download").await,
+        400,
+        "fid is required",
+    );
+    get_as(&app, &token, "/download?fid=7")
+        .await
+        .expect_problem(404, "not_found");
 }
 
 #[tokio::test]
@@ -103,17 +159,35 @@ async fn invoice_generator_defect_a_poison_message_is_requeued_for_ever() {
     ] {
         let answer = upload(&app, &app.token, "", &[file]).await;
         assert_eq!(answer.status, status, "{file}: {}", answer.text());
-        assert_eq!(answer.header("content-type"), "application/problem+json", "{file}");
+        assert_eq!(
+            answer.header("content-type"),
+            "application/problem+json",
+            "{file}"
+        );
     }
     let mut wrong = file();
     wrong["total_amount"] = json!(1_000_000);
     wrong["items"][0]["total"] = json!(1);
-    let problem = upload(&app, &app.token, "", &[&wrong.to_string()]).await.expect(422);
+    let problem = upload(&app, &app.token, "", &[&wrong.to_string()])
+        .await
+        .expect(422);
     let params = crate::params_of(&problem);
-    assert_eq!(params, ["items[0].total", "total_amount"], "each wrong figure is named");
+    assert_eq!(
+        params,
+        ["items[0].total", "total_amount"],
+        "each wrong figure is named"
+    );
     let all = app.get("/v1/invoices").await.expect(200);
-    assert_eq!(all["data"], json!([]), "nothing is left that could be tried again");
-    says(&upload(&app, &app.token, "", &[&file().to_string()]).await, 200, "success!");
+    assert_eq!(
+        all["data"],
+        json!([]),
+        "nothing is left that could be tried again"
+    );
+    says(
+        &upload(&app, &app.token, "", &[&file().to_string()]).await,
+        200,
+        "success!",
+    );
 }
 
 #[tokio::test]
@@ -123,7 +197,9 @@ async fn invoice_generator_defect_no_owner_check_on_download() {
     let fid = answer.header("x-file-id").to_owned();
     let stranger = stranger(&app).await;
     let path = format!("/download?fid={fid}");
-    get_as(&app, &stranger, &path).await.expect_problem(404, "not_found");
+    get_as(&app, &stranger, &path)
+        .await
+        .expect_problem(404, "not_found");
     assert_eq!(get_as(&app, &app.token, &path).await.status, 200);
 }
 
@@ -133,7 +209,9 @@ async fn invoice_generator_defect_csv_totals_one_column_off_and_formula_injectio
     let answer = upload(&app, &app.token, "?format=csv", &[&file().to_string()]).await;
     let path = format!("/download?fid={}", answer.header("x-file-id"));
     let csv = get_as(&app, &app.token, &path).await;
-    let mut reader = csv::ReaderBuilder::new().has_headers(false).from_reader(&csv.bytes[..]);
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .from_reader(&csv.bytes[..]);
     let rows: Vec<_> = reader.records().map(Result::unwrap).collect();
     let width = rows[0].len();
     let amounts = width - 1;
@@ -145,10 +223,19 @@ async fn invoice_generator_defect_csv_totals_one_column_off_and_formula_injectio
             assert!(!formula && !minus, "{cell} would be run");
         }
     }
-    let lines: Vec<_> = rows.iter().filter(|row| row.iter().any(|c| c == "1000.00")).collect();
+    let lines: Vec<_> = rows
+        .iter()
+        .filter(|row| row.iter().any(|c| c == "1000.00"))
+        .collect();
     assert_eq!(&lines[0][amounts], "1000.00", "{lines:?}");
-    let total = rows.iter().find(|row| row.iter().any(|cell| cell == "1100.55")).unwrap();
-    assert_eq!(&total[amounts], "1100.55", "the total stands under the lines' totals");
+    let total = rows
+        .iter()
+        .find(|row| row.iter().any(|cell| cell == "1100.55"))
+        .unwrap();
+    assert_eq!(
+        &total[amounts], "1100.55",
+        "the total stands under the lines' totals"
+    );
 }
 
 #[tokio::test]

@@ -37,16 +37,64 @@ impl Random {
 
 /// Values in the form that they have on the wire.
 const NASTY: [&str; 58] = [
-    "null", "true", "0", "-0", "-1", "1", "1e400", "-1e400", "1e-400", "1E+2", "0.1", "1e15",
-    "9223372036854775807", "9223372036854775808", "79228162514264337593543950335",
-    "0.0000000000000000000000000000000000001", "123456789012345678901234567890.123456789",
-    "\"\"", "\" \"", "\"\\u0000\"", "\"\\r\\nBcc: x@evil.example\"", "\"\\u202e\"", "\"\\ud83d\\ude00\"",
-    "\"\\ud800\"", "\"1e400\"", "\"-0.00\"", "\"NaN\"", "\"Infinity\"", "\"1.005\"", "\"100000000\"",
-    "\"1000000000000\"", "\"0.000001\"", "\"S\"", "\"AE\"", "\"EUR\"", "\"JPY\"", "\"KWD\"", "\"XXX\"",
-    "\"de\"", "\"vi\"", "\"letter\"", "\"per_line\"", "\"2025-02-30\"", "\"-9999-01-01\"", "\"9999-12-31\"",
-    "\"2999-01-01T00:00:00Z\"", "\"-009999-01-02T00:00:00Z\"", "\"9999-12-31T23:59:59.999Z\"",
-    "\"cus_00000000000000000000000000000007\"", "\"inv_1\"", "\"=1+1\"", "\"<script>\"", "\"../../etc\"",
-    "[]", "{}", "[[[[[[[[[[]]]]]]]]]]", "{\"a\":{\"b\":[1,2,{\"c\":null}]}}", "[null]",
+    "null",
+    "true",
+    "0",
+    "-0",
+    "-1",
+    "1",
+    "1e400",
+    "-1e400",
+    "1e-400",
+    "1E+2",
+    "0.1",
+    "1e15",
+    "9223372036854775807",
+    "9223372036854775808",
+    "79228162514264337593543950335",
+    "0.0000000000000000000000000000000000001",
+    "123456789012345678901234567890.123456789",
+    "\"\"",
+    "\" \"",
+    "\"\\u0000\"",
+    "\"\\r\\nBcc: x@evil.example\"",
+    "\"\\u202e\"",
+    "\"\\ud83d\\ude00\"",
+    "\"\\ud800\"",
+    "\"1e400\"",
+    "\"-0.00\"",
+    "\"NaN\"",
+    "\"Infinity\"",
+    "\"1.005\"",
+    "\"100000000\"",
+    "\"1000000000000\"",
+    "\"0.000001\"",
+    "\"S\"",
+    "\"AE\"",
+    "\"EUR\"",
+    "\"JPY\"",
+    "\"KWD\"",
+    "\"XXX\"",
+    "\"de\"",
+    "\"vi\"",
+    "\"letter\"",
+    "\"per_line\"",
+    "\"2025-02-30\"",
+    "\"-9999-01-01\"",
+    "\"9999-12-31\"",
+    "\"2999-01-01T00:00:00Z\"",
+    "\"-009999-01-02T00:00:00Z\"",
+    "\"9999-12-31T23:59:59.999Z\"",
+    "\"cus_00000000000000000000000000000007\"",
+    "\"inv_1\"",
+    "\"=1+1\"",
+    "\"<script>\"",
+    "\"../../etc\"",
+    "[]",
+    "{}",
+    "[[[[[[[[[[]]]]]]]]]]",
+    "{\"a\":{\"b\":[1,2,{\"c\":null}]}}",
+    "[null]",
 ];
 
 const SIGN: &str = "\u{1}raw:";
@@ -109,10 +157,16 @@ fn part<'a>(value: &'a mut Value, at: &mut usize) -> Option<&'a mut Value> {
 
 fn bend(random: &mut Random, body: &mut Value) {
     let mut at = random.below(count(body));
-    let Some(place) = part(body, &mut at) else { return };
+    let Some(place) = part(body, &mut at) else {
+        return;
+    };
     match (random.below(8), place) {
         (0, Value::Object(fields)) if !fields.is_empty() => {
-            let name = fields.keys().nth(random.below(fields.len())).cloned().unwrap();
+            let name = fields
+                .keys()
+                .nth(random.below(fields.len()))
+                .cloned()
+                .unwrap();
             fields.remove(&name);
         }
         (1, Value::Object(fields)) => {
@@ -120,7 +174,10 @@ fn bend(random: &mut Random, body: &mut Value) {
         }
         (2, Value::Array(items)) if !items.is_empty() => {
             let item = items[random.below(items.len())].clone();
-            items.extend(std::iter::repeat_n(item, *random.pick(&[1, 20, 999, 1_001])));
+            items.extend(std::iter::repeat_n(
+                item,
+                *random.pick(&[1, 20, 999, 1_001]),
+            ));
         }
         (3, Value::String(text)) if !text.starts_with(SIGN) => {
             let longer = *random.pick(&[2, 50, 201, 5_001]);
@@ -144,7 +201,10 @@ fn bytes(random: &mut Random, body: &Value) -> Vec<u8> {
         0 => bytes.truncate(random.below(bytes.len())),
         1 => {
             let at = random.below(bytes.len());
-            bytes.insert(at, *random.pick(&[0, b'"', b'{', b']', b',', 0xff, 0xc3, b'\\', b'9']));
+            bytes.insert(
+                at,
+                *random.pick(&[0, b'"', b'{', b']', b',', 0xff, 0xc3, b'\\', b'9']),
+            );
         }
         2 => bytes = [b"[".repeat(*random.pick(&[100, 200, 50_000])), bytes].concat(),
         3 => bytes.clear(),
@@ -168,7 +228,10 @@ async fn targets(app: &TestApp) -> Vec<Target> {
         "locale": "de", "metadata": {"a": "b"}});
     let user = json!({"first_name": "Bob", "last_name": "Byte", "email": "bob@example.com",
         "roles": ["accountant"], "password": PASSWORD});
-    let made_customer = id(app.post("/v1/customers", customer.clone()).await.expect(201));
+    let made_customer = id(app
+        .post("/v1/customers", customer.clone())
+        .await
+        .expect(201));
     let made_user = id(app.post("/v1/users", user.clone()).await.expect(201));
     let role = json!({"name": "seller", "permissions": ["invoice.create"]});
     app.post("/v1/roles", role.clone()).await.expect(201);
@@ -193,41 +256,101 @@ async fn targets(app: &TestApp) -> Vec<Target> {
         "email": "d@example.com", "password": PASSWORD});
     let mut targets = Vec::new();
     let mut add = |operation: &'static str, path: &str, bodies: Vec<Value>| {
-        targets.push(Target { operation, path: path.to_owned(), bodies });
+        targets.push(Target {
+            operation,
+            path: path.to_owned(),
+            bodies,
+        });
     };
-    add("post /v1/invoices", "/v1/invoices", vec![rich.clone(), draft_body(), example()]);
-    add("patch /v1/invoices/{id}", "/v1/invoices/{id}", vec![rich.clone()]);
-    add("post /v1/invoices/{id}/finalize", "/v1/invoices/{id}/finalize", vec![json!({"send": true})]);
+    add(
+        "post /v1/invoices",
+        "/v1/invoices",
+        vec![rich.clone(), draft_body(), example()],
+    );
+    add(
+        "patch /v1/invoices/{id}",
+        "/v1/invoices/{id}",
+        vec![rich.clone()],
+    );
+    add(
+        "post /v1/invoices/{id}/finalize",
+        "/v1/invoices/{id}/finalize",
+        vec![json!({"send": true})],
+    );
     let send = json!({"to": ["a@example.com"], "cc": ["b@example.com"], "message": "Hi",
         "at": "2999-01-01T00:00:00Z"});
     let now = json!({"to": ["a@example.com"], "message": "Hi"});
-    add("post /v1/invoices/{id}/send", "/v1/invoices/{id}/send", vec![send, now]);
-    let pay = vec![json!({"payment_method": "pm_ok"}), json!({"payment_method": "pm_declined"})];
+    add(
+        "post /v1/invoices/{id}/send",
+        "/v1/invoices/{id}/send",
+        vec![send, now],
+    );
+    let pay = vec![
+        json!({"payment_method": "pm_ok"}),
+        json!({"payment_method": "pm_declined"}),
+    ];
     add("post /v1/invoices/{id}/pay", "/v1/invoices/{id}/pay", pay);
-    let payment = json!({"amount": "0.01", "method": "cash", "received_on": "2026-11-20", "reference": "r"});
-    add("post /v1/invoices/{id}/payments", "/v1/invoices/{id}/payments", vec![payment]);
-    add("post /v1/invoices/{id}/void", "/v1/invoices/{id}/void", vec![json!({"reason": "r"})]);
+    let payment =
+        json!({"amount": "0.01", "method": "cash", "received_on": "2026-11-20", "reference": "r"});
+    add(
+        "post /v1/invoices/{id}/payments",
+        "/v1/invoices/{id}/payments",
+        vec![payment],
+    );
+    add(
+        "post /v1/invoices/{id}/void",
+        "/v1/invoices/{id}/void",
+        vec![json!({"reason": "r"})],
+    );
     let reason = vec![json!({"reason": "r"})];
     let path = "/v1/invoices/{id}/mark_uncollectible";
     add("post /v1/invoices/{id}/mark_uncollectible", path, reason);
-    add("post /v1/invoices/{id}/retry", "/v1/invoices/{id}/retry", vec![json!({})]);
-    add("post /v1/invoices/{id}/rotate_link", "/v1/invoices/{id}/rotate_link", vec![json!({})]);
-    add("post /v1/customers", "/v1/customers", vec![customer.clone()]);
+    add(
+        "post /v1/invoices/{id}/retry",
+        "/v1/invoices/{id}/retry",
+        vec![json!({})],
+    );
+    add(
+        "post /v1/invoices/{id}/rotate_link",
+        "/v1/invoices/{id}/rotate_link",
+        vec![json!({})],
+    );
+    add(
+        "post /v1/customers",
+        "/v1/customers",
+        vec![customer.clone()],
+    );
     let path = format!("/v1/customers/{made_customer}");
     add("patch /v1/customers/{id}", &path, vec![customer]);
     add("patch /v1/organization", "/v1/organization", vec![settings]);
     add("post /v1/users", "/v1/users", vec![user.clone()]);
-    add("patch /v1/users/{id}", &format!("/v1/users/{made_user}"), vec![user]);
+    add(
+        "patch /v1/users/{id}",
+        &format!("/v1/users/{made_user}"),
+        vec![user],
+    );
     add("post /v1/roles", "/v1/roles", vec![role.clone()]);
-    add("patch /v1/roles/{name}", "/v1/roles/seller", vec![json!({"permissions": ["invoice.create"]})]);
+    add(
+        "patch /v1/roles/{name}",
+        "/v1/roles/seller",
+        vec![json!({"permissions": ["invoice.create"]})],
+    );
     let key = json!({"name": "k", "roles": ["accountant"]});
     add("post /v1/api_keys", "/v1/api_keys", vec![key]);
-    add("post /v1/auth/token", "/v1/auth/token", vec![login, refresh]);
+    add(
+        "post /v1/auth/token",
+        "/v1/auth/token",
+        vec![login, refresh],
+    );
     add("put /v1/me/password", "/v1/me/password", vec![password]);
     add("post /v1/setup", "/v1/setup", vec![setup]);
     let event = json!({"id": "evt_1", "type": "payment_intent.succeeded", "data": {"object": {
         "id": "pi_1", "amount": 100, "currency": "eur", "metadata": {"invoice": "inv_1"}}}});
-    add("post /v1/webhooks/{provider}", "/v1/webhooks/sandbox", vec![event.clone()]);
+    add(
+        "post /v1/webhooks/{provider}",
+        "/v1/webhooks/sandbox",
+        vec![event.clone()],
+    );
     add("post /webhook/stripe", "/webhook/stripe", vec![event]);
     targets
 }
@@ -259,7 +382,10 @@ async fn no_body_gives_a_5xx_and_every_refusal_is_a_problem() {
     // A send to one host many times is not what is tested here.
     let app = TestApp::start_with(|config| config.auth.max_failed_logins = 100_000).await;
     let targets = targets(&app).await;
-    let known: BTreeSet<_> = targets.iter().map(|target| target.operation.to_owned()).collect();
+    let known: BTreeSet<_> = targets
+        .iter()
+        .map(|target| target.operation.to_owned())
+        .collect();
     let unknown: Vec<_> = documented(&app).await.difference(&known).cloned().collect();
     assert!(unknown.is_empty(), "not tried: {unknown:?}");
     let mut random = Random(20_261_121);
@@ -280,18 +406,38 @@ async fn no_body_gives_a_5xx_and_every_refusal_is_a_problem() {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let url = format!("{}{}", app.base, target.path.replace("{id}", &id));
         let request = app.client.request(method, url).bearer_auth(&app.token);
-        let request = request.header("content-type", "application/json").body(bytes.clone());
+        let request = request
+            .header("content-type", "application/json")
+            .body(bytes.clone());
         let answer = read(request.send().await.unwrap()).await;
-        let shown: String = String::from_utf8_lossy(&bytes).chars().take(2_000).collect();
-        let what = || format!("round {round}: {} {shown}\n{}", target.operation, answer.text());
+        let shown: String = String::from_utf8_lossy(&bytes)
+            .chars()
+            .take(2_000)
+            .collect();
+        let what = || {
+            format!(
+                "round {round}: {} {shown}\n{}",
+                target.operation,
+                answer.text()
+            )
+        };
         let status = answer.status.as_u16();
         // The provider's failure is the promised answer to its methods.
         assert!(status < 500, "{}", what());
         if status >= 400 {
-            assert_eq!(answer.header("content-type"), "application/problem+json", "{}", what());
+            assert_eq!(
+                answer.header("content-type"),
+                "application/problem+json",
+                "{}",
+                what()
+            );
             let problem = answer.json();
             assert_eq!(problem["status"], status, "{}", what());
-            assert!(problem["code"].is_string() && problem["detail"].is_string(), "{}", what());
+            assert!(
+                problem["code"].is_string() && problem["detail"].is_string(),
+                "{}",
+                what()
+            );
             assert!(problem["request_id"].is_string(), "{}", what());
         }
         let key = format!("{} {status}", target.operation);
@@ -299,8 +445,15 @@ async fn no_body_gives_a_5xx_and_every_refusal_is_a_problem() {
         answered.insert(key, json!(count));
     }
     // The generator bends, but not so much that nothing is taken any more.
-    for operation in ["post /v1/invoices 201", "post /v1/invoices 400", "post /v1/invoices 422"] {
-        assert!(answered.contains_key(operation), "never {operation}: {answered:?}");
+    for operation in [
+        "post /v1/invoices 201",
+        "post /v1/invoices 400",
+        "post /v1/invoices 422",
+    ] {
+        assert!(
+            answered.contains_key(operation),
+            "never {operation}: {answered:?}"
+        );
     }
     // After all that, the node does its work.
     let id = app.open_invoice().await;
@@ -309,8 +462,20 @@ async fn no_body_gives_a_5xx_and_every_refusal_is_a_problem() {
 
 /// Values for a query that nobody would ask with.
 const QUERIES: [&str; 14] = [
-    "", "%00", "%ff", "%", "'", "%25", "-1", "99999999999999999999", "null", "true", "1e5",
-    "2025-02-30", "inv_1", "%F0%9F%98%80",
+    "",
+    "%00",
+    "%ff",
+    "%",
+    "'",
+    "%25",
+    "-1",
+    "99999999999999999999",
+    "null",
+    "true",
+    "1e5",
+    "2025-02-30",
+    "inv_1",
+    "%F0%9F%98%80",
 ];
 
 #[tokio::test]
@@ -319,8 +484,14 @@ async fn no_query_gives_a_5xx() {
     let id = app.open_invoice().await;
     let document = app.get("/openapi.json").await.expect(200);
     for (path, item) in document["paths"].as_object().unwrap() {
-        let parameters = item["get"]["parameters"].as_array().cloned().unwrap_or_default();
-        for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
+        let parameters = item["get"]["parameters"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        for parameter in parameters
+            .iter()
+            .filter(|parameter| parameter["in"] == "query")
+        {
             let name = parameter["name"].as_str().unwrap();
             // Waiting is what it asks for.
             for value in QUERIES.iter().filter(|_| name != "wait") {

@@ -12,7 +12,10 @@ async fn the_contracts_example_comes_out_exactly() {
     let answer = app.post("/v1/invoices", example()).await;
     let invoice = answer.expect(201);
     let id = invoice["id"].as_str().unwrap();
-    assert_eq!((answer.header("etag"), answer.header("location")), ("\"1\"", &*path_of(id)));
+    assert_eq!(
+        (answer.header("etag"), answer.header("location")),
+        ("\"1\"", &*path_of(id))
+    );
     assert_eq!(invoice["lines"][0]["id"], "1");
     assert_eq!(invoice["lines"][0]["net"], "224.78");
     let totals = json!({"lines_net": "224.78", "discount": "5.00", "charge": "0.00",
@@ -21,7 +24,9 @@ async fn the_contracts_example_comes_out_exactly() {
         "tax": "41.76", "total": "261.54", "paid": "0.00", "due": "261.54"});
     assert_eq!(invoice["totals"], totals);
 
-    app.post(&format!("{}/send", path_of(id)), json!({})).await.expect(202);
+    app.post(&format!("{}/send", path_of(id)), json!({}))
+        .await
+        .expect(202);
     let sent = app.until(id, "sent", |invoice| {
         invoice["delivery"]["status"] == "sent" && invoice["pending"] == json!([])
     });
@@ -41,7 +46,10 @@ async fn the_contracts_example_comes_out_exactly() {
     assert_eq!(sent["payment"]["provider"], "sandbox");
     assert!(sent["payment"]["url"].as_str().unwrap().starts_with("http"));
     assert_eq!(sent["document"]["status"], "ready");
-    assert_eq!(sent["document"]["pdf"]["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(
+        sent["document"]["pdf"]["sha256"].as_str().unwrap().len(),
+        64
+    );
     assert_eq!(sent["delivery"]["to"], json!(["ap@ada.example"]));
     let year = sent["issued_on"].as_str().unwrap()[..4].to_owned();
     assert_eq!(sent["number"], format!("{year}-0001"));
@@ -78,13 +86,38 @@ async fn decimals_are_exact_whether_strings_or_numbers() {
         assert_eq!(invoice["lines"][0]["unit_price"], expected, "{price}");
     }
     for price in [
-        "1e400", "-1e400", "\"1e400\"", "1e-400", "0.30000000000000004", "0.0000001", "\"\"", "\"x\"",
-        "\"NaN\"", "\"1,5\"", "\" 1\"", "\"0x10\"", "true", "[]", "{}", "-1", "1e30", "\"١\"",
+        "1e400",
+        "-1e400",
+        "\"1e400\"",
+        "1e-400",
+        "0.30000000000000004",
+        "0.0000001",
+        "\"\"",
+        "\"x\"",
+        "\"NaN\"",
+        "\"1,5\"",
+        "\" 1\"",
+        "\"0x10\"",
+        "true",
+        "[]",
+        "{}",
+        "-1",
+        "1e30",
+        "\"١\"",
         "1000000000001",
     ] {
         let answer = post_text(&app, "/v1/invoices", with_price(price)).await;
-        assert!([400, 422].contains(&answer.status.as_u16()), "{price}: {}", answer.text());
-        assert_eq!(answer.json()["param"], "lines[0].unit_price", "{price}: {}", answer.text());
+        assert!(
+            [400, 422].contains(&answer.status.as_u16()),
+            "{price}: {}",
+            answer.text()
+        );
+        assert_eq!(
+            answer.json()["param"],
+            "lines[0].unit_price",
+            "{price}: {}",
+            answer.text()
+        );
     }
 }
 
@@ -98,20 +131,27 @@ async fn a_tenth_and_two_tenths_are_three_tenths() {
     let invoice = app.post("/v1/invoices", body).await.expect(201);
     assert_eq!(invoice["totals"]["total"], "0.30");
     let id = invoice["id"].as_str().unwrap();
-    app.post(&format!("{}/finalize", path_of(id)), json!({})).await.expect(200);
+    app.post(&format!("{}/finalize", path_of(id)), json!({}))
+        .await
+        .expect(200);
     let body = br#"{"amount": 0.1, "method": "cash"}"#.to_vec();
     let path = format!("{}/payments", path_of(id));
     post_text(&app, &path, body).await.expect(200);
     let body = br#"{"amount": 0.2, "method": "cash"}"#.to_vec();
-    assert_eq!(post_text(&app, &path, body).await.expect(200)["status"], "paid");
+    assert_eq!(
+        post_text(&app, &path, body).await.expect(200)["status"],
+        "paid"
+    );
 }
 
 #[tokio::test]
 async fn each_currency_has_its_own_decimals() {
     let app = TestApp::start().await;
-    for (currency, total, too_fine) in
-        [("JPY", "119", "0.5"), ("EUR", "119.00", "0.001"), ("KWD", "119.000", "0.0001")]
-    {
+    for (currency, total, too_fine) in [
+        ("JPY", "119", "0.5"),
+        ("EUR", "119.00", "0.001"),
+        ("KWD", "119.000", "0.0001"),
+    ] {
         let mut body = draft_body();
         body["currency"] = json!(currency);
         let invoice = app.post("/v1/invoices", body.clone()).await.expect(201);
@@ -128,15 +168,30 @@ async fn all_problems_are_told_at_once() {
     let body = json!({"bill_to": {"name": "", "email": "x"}, "currency": "EURO", "due_in_days": -1,
         "lines": [{"description": "ok", "quantity": 1, "unit_price": 1, "tax": {"rate": 19}},
                   {"description": "", "quantity": "x", "tax": {"category": "Q", "rate": 500}}]});
-    let problem = app.post("/v1/invoices", body).await.expect_problem(400, "malformed");
+    let problem = app
+        .post("/v1/invoices", body)
+        .await
+        .expect_problem(400, "malformed");
     let params = params_of(&problem);
     for param in [
-        "bill_to.name", "bill_to.email", "currency", "due_in_days", "lines[1].description",
-        "lines[1].quantity", "lines[1].unit_price", "lines[1].tax.category",
+        "bill_to.name",
+        "bill_to.email",
+        "currency",
+        "due_in_days",
+        "lines[1].description",
+        "lines[1].quantity",
+        "lines[1].unit_price",
+        "lines[1].tax.category",
     ] {
-        assert!(params.iter().any(|named| named == param), "{param} is not in {params:?}");
+        assert!(
+            params.iter().any(|named| named == param),
+            "{param} is not in {params:?}"
+        );
     }
-    assert!(!params.iter().any(|param| param.starts_with("lines[0]")), "{params:?}");
+    assert!(
+        !params.iter().any(|param| param.starts_with("lines[0]")),
+        "{params:?}"
+    );
 }
 
 #[tokio::test]
@@ -156,11 +211,19 @@ async fn both_sides_of_every_bound_of_a_draft() {
     let problem = with(&|body| body["lines"] = lines(1_001)).await.expect(422);
     assert_eq!(problem["param"], "lines");
     with(&|body| body["lines"] = json!([])).await.expect(422);
-    with(&|body| body["metadata"] = metadata(50)).await.expect(201);
-    let problem = with(&|body| body["metadata"] = metadata(51)).await.expect(422);
+    with(&|body| body["metadata"] = metadata(50))
+        .await
+        .expect(201);
+    let problem = with(&|body| body["metadata"] = metadata(51))
+        .await
+        .expect(422);
     assert_eq!(problem["param"], "metadata");
-    with(&|body| body["due_in_days"] = json!(3_650)).await.expect(201);
-    with(&|body| body["due_in_days"] = json!(3_651)).await.expect(422);
+    with(&|body| body["due_in_days"] = json!(3_650))
+        .await
+        .expect(201);
+    with(&|body| body["due_in_days"] = json!(3_651))
+        .await
+        .expect(422);
 }
 
 #[tokio::test]
@@ -184,18 +247,40 @@ async fn tags_guard_changes_and_spare_reads() {
     let path = path_of(&id);
     let body = || Some(json!({"memo": "x"}));
     for (method, body) in [(Method::PATCH, body()), (Method::DELETE, None)] {
-        let answer = app.call(method, &path, body, &[("if-match", "\"9\"")]).await;
+        let answer = app
+            .call(method, &path, body, &[("if-match", "\"9\"")])
+            .await;
         answer.expect_problem(412, "version_mismatch");
     }
-    app.call(Method::PATCH, &path, body(), &[("if-match", "\"1\"")]).await.expect(200);
+    app.call(Method::PATCH, &path, body(), &[("if-match", "\"1\"")])
+        .await
+        .expect(200);
     let read = app.get(&path).await;
     assert_eq!(read.header("etag"), "\"2\"");
-    let known = app.call(Method::GET, &path, None, &[("if-none-match", "\"2\"")]).await;
+    let known = app
+        .call(Method::GET, &path, None, &[("if-none-match", "\"2\"")])
+        .await;
     assert_eq!((known.status.as_u16(), known.bytes.len()), (304, 0));
-    app.call(Method::GET, &path, None, &[("if-none-match", "\"1\"")]).await.expect(200);
-    for action in ["finalize", "void", "send", "retry", "rotate_link", "mark_uncollectible"] {
+    app.call(Method::GET, &path, None, &[("if-none-match", "\"1\"")])
+        .await
+        .expect(200);
+    for action in [
+        "finalize",
+        "void",
+        "send",
+        "retry",
+        "rotate_link",
+        "mark_uncollectible",
+    ] {
         let path = format!("{path}/{action}");
-        let answer = app.call(Method::POST, &path, Some(json!({})), &[("if-match", "\"1\"")]).await;
+        let answer = app
+            .call(
+                Method::POST,
+                &path,
+                Some(json!({})),
+                &[("if-match", "\"1\"")],
+            )
+            .await;
         answer.expect_problem(412, "version_mismatch");
     }
     app.call(Method::PATCH, &path, body(), &[("if-match", "2")])
@@ -207,9 +292,15 @@ async fn tags_guard_changes_and_spare_reads() {
 async fn only_drafts_are_changed_and_deleted() {
     let app = TestApp::start().await;
     let path = path_of(&app.open_invoice().await);
-    app.patch(&path, json!({"memo": "x"})).await.expect_problem(409, "invoice_not_draft");
-    app.delete(&path).await.expect_problem(409, "invoice_not_draft");
-    app.post(&format!("{path}/finalize"), json!({})).await.expect_problem(409, "invoice_not_draft");
+    app.patch(&path, json!({"memo": "x"}))
+        .await
+        .expect_problem(409, "invoice_not_draft");
+    app.delete(&path)
+        .await
+        .expect_problem(409, "invoice_not_draft");
+    app.post(&format!("{path}/finalize"), json!({}))
+        .await
+        .expect_problem(409, "invoice_not_draft");
     let draft = path_of(&app.draft().await);
     app.delete(&draft).await.expect(204);
     app.get(&draft).await.expect_problem(404, "not_found");
@@ -225,11 +316,15 @@ async fn creates_with_one_key_at_once_make_one_invoice_and_one_answer() {
     for answer in &answers {
         assert_eq!(answer.expect(201), first);
     }
-    let replayed = answers.iter().filter(|answer| answer.header("idempotency-replayed") == "true");
+    let replayed = answers
+        .iter()
+        .filter(|answer| answer.header("idempotency-replayed") == "true");
     assert_eq!(replayed.count(), 15);
     let all = app.get("/v1/invoices").await.expect(200);
     assert_eq!(all["data"].as_array().unwrap().len(), 1);
-    let answer = app.call(Method::POST, "/v1/invoices", Some(draft_body()), &key).await;
+    let answer = app
+        .call(Method::POST, "/v1/invoices", Some(draft_body()), &key)
+        .await;
     answer.expect_problem(422, "idempotency_key_reused");
 }
 
@@ -246,17 +341,25 @@ async fn every_keyed_command_replays_its_answer() {
     ] {
         let path = format!("{}/{action}", path_of(&id));
         let key = [("idempotency-key", action)];
-        let first = app.call(Method::POST, &path, Some(body.clone()), &key).await;
+        let first = app
+            .call(Method::POST, &path, Some(body.clone()), &key)
+            .await;
         let first = first.expect(status);
         let again = app.call(Method::POST, &path, Some(body), &key).await;
         assert_eq!(again.header("idempotency-replayed"), "true", "{action}");
         let again = again.expect(status);
         assert_eq!(again["number"], first["number"], "{action}");
         assert_eq!(again["totals"]["due"], first["totals"]["due"], "{action}");
-        let other = app.call(Method::POST, &path, Some(json!({"x": 1})), &key).await;
+        let other = app
+            .call(Method::POST, &path, Some(json!({"x": 1})), &key)
+            .await;
         assert!(other.status.is_client_error(), "{action}: {}", other.text());
     }
-    let paid = app.until(&id, "mailed", |invoice| invoice["delivery"]["status"] == "sent").await;
+    let paid = app
+        .until(&id, "mailed", |invoice| {
+            invoice["delivery"]["status"] == "sent"
+        })
+        .await;
     let received: Vec<_> = paid["payment"]["received"].as_array().unwrap().clone();
     assert_eq!(received.len(), 2, "{paid:#}");
     assert_eq!(app.mails().len(), 1);
@@ -272,7 +375,11 @@ async fn lists_are_paged_newest_first_and_stay_whole_under_inserts() {
     let (mut seen, mut path) = (Vec::new(), "/v1/invoices?limit=2".to_owned());
     loop {
         let page = app.get(&path).await.expect(200);
-        let ids = page["data"].as_array().unwrap().iter().map(|invoice| invoice["id"].clone());
+        let ids = page["data"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|invoice| invoice["id"].clone());
         seen.extend(ids.map(|id| id.as_str().unwrap().to_owned()));
         app.draft().await;
         match page["next"].as_str() {
@@ -293,7 +400,10 @@ async fn lists_are_paged_newest_first_and_stay_whole_under_inserts() {
         ("issued_from=2025-02-30", "invalid_date"),
         ("created_to=2025-13-01", "invalid_date"),
     ] {
-        let problem = app.get(&format!("/v1/invoices?{query}")).await.expect_problem(400, code);
+        let problem = app
+            .get(&format!("/v1/invoices?{query}"))
+            .await
+            .expect_problem(400, code);
         assert_eq!(problem["param"], query.split('=').next().unwrap());
     }
 }
@@ -311,7 +421,10 @@ async fn every_filter_narrows_the_list() {
     app.post("/v1/invoices", body).await.expect(201);
     let open = app.open_invoice().await;
     let open = app.invoice(&open).await;
-    let (number, day) = (open["number"].as_str().unwrap(), open["issued_on"].as_str().unwrap());
+    let (number, day) = (
+        open["number"].as_str().unwrap(),
+        open["issued_on"].as_str().unwrap(),
+    );
     for (query, count) in [
         ("status=open".to_owned(), 1),
         ("status=draft".to_owned(), 1),
@@ -349,19 +462,32 @@ async fn an_invoice_can_be_read_as_it_was() {
     }
     app.patch(&path, json!({"memo": "later"})).await.expect(200);
     let was = app.get(&format!("{path}?as_of={then}")).await.expect(200);
-    assert_eq!((&was["memo"], &was["version"]), (&json!("Thank you"), &json!(1)));
-    let now = app.get(&format!("{path}?as_of=2999-01-01T00:00:00Z")).await.expect(200);
+    assert_eq!(
+        (&was["memo"], &was["version"]),
+        (&json!("Thank you"), &json!(1))
+    );
+    let now = app
+        .get(&format!("{path}?as_of=2999-01-01T00:00:00Z"))
+        .await
+        .expect(200);
     assert_eq!(now["memo"], "later");
-    app.get(&format!("{path}?as_of=2000-01-01T00:00:00Z")).await.expect_problem(404, "not_found");
+    app.get(&format!("{path}?as_of=2000-01-01T00:00:00Z"))
+        .await
+        .expect_problem(404, "not_found");
     let problem = app.get(&format!("{path}?as_of=2025-02-30T00:00:00Z")).await;
-    assert_eq!(problem.expect_problem(400, "invalid_timestamp")["param"], "as_of");
+    assert_eq!(
+        problem.expect_problem(400, "invalid_timestamp")["param"],
+        "as_of"
+    );
 }
 
 #[tokio::test]
 async fn numbers_of_parallel_finalizes_have_no_gap_and_patterns_never_give_one_twice() {
     let app = TestApp::start().await;
     let pattern = async |pattern: &str| {
-        app.patch("/v1/organization", json!({"number_pattern": pattern})).await.expect(200);
+        app.patch("/v1/organization", json!({"number_pattern": pattern}))
+            .await
+            .expect(200);
     };
     pattern("A{0}").await;
     let ids = futures_util::future::join_all((0..12).map(|_| app.open_invoice())).await;

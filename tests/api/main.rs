@@ -48,7 +48,9 @@ pub(crate) async fn stranger(app: &TestApp) -> String {
         password: PASSWORD.to_owned(),
     };
     let directory = services.stores.directory.as_ref();
-    accounts::found(directory, services.clock.now(), "Eve Ltd", &eve).await.unwrap();
+    accounts::found(directory, services.clock.now(), "Eve Ltd", &eve)
+        .await
+        .unwrap();
     app.sign_in("eve@example.com", PASSWORD).await
 }
 

@@ -16,7 +16,10 @@ fn allow_many_connections() {
     let limits = getrlimit(Resource::Nofile);
     let wanted = limits.maximum.unwrap_or(8_192).min(8_192);
     if limits.current.is_some_and(|current| current < wanted) {
-        let more = Rlimit { current: Some(wanted), ..limits };
+        let more = Rlimit {
+            current: Some(wanted),
+            ..limits
+        };
         setrlimit(Resource::Nofile, more).unwrap();
     }
 }
@@ -35,7 +38,10 @@ async fn a_thousand_parallel_pays_make_one_charge() {
             200 => paid += 1,
             409 => {
                 let code = answer.json()["code"].clone();
-                assert!(code == "payment_in_progress" || code == "already_paid", "{code}");
+                assert!(
+                    code == "payment_in_progress" || code == "already_paid",
+                    "{code}"
+                );
             }
             other => panic!("{other}: {}", answer.text()),
         }
@@ -43,8 +49,13 @@ async fn a_thousand_parallel_pays_make_one_charge() {
     assert_eq!(paid, 1);
     let charges = app.charges(&id).await;
     assert_eq!(charges.len(), 1, "{charges:?}");
-    let invoice = app.until(&id, "quiet", |invoice| invoice["pending"] == json!([])).await;
-    assert_eq!((&invoice["status"], &invoice["totals"]["paid"]), (&json!("paid"), &json!("119.00")));
+    let invoice = app
+        .until(&id, "quiet", |invoice| invoice["pending"] == json!([]))
+        .await;
+    assert_eq!(
+        (&invoice["status"], &invoice["totals"]["paid"]),
+        (&json!("paid"), &json!("119.00"))
+    );
     assert_eq!(invoice["payment"]["received"].as_array().unwrap().len(), 1);
 }
 
@@ -66,43 +77,75 @@ async fn a_declined_charge_is_402_and_leaves_the_invoice_open_for_another() {
     let app = TestApp::start().await;
     let id = app.open_invoice().await;
     let path = format!("{}/pay", path_of(&id));
-    app.post(&path, with("pm_declined")).await.expect_problem(402, "card_declined");
+    app.post(&path, with("pm_declined"))
+        .await
+        .expect_problem(402, "card_declined");
     let invoice = app.invoice(&id).await;
-    assert_eq!((&invoice["status"], &invoice["payment"]["status"]), (&json!("open"), &json!("unpaid")));
+    assert_eq!(
+        (&invoice["status"], &invoice["payment"]["status"]),
+        (&json!("open"), &json!("unpaid"))
+    );
     assert_eq!(invoice["payment"]["last_failure"]["code"], "card_declined");
-    assert_eq!(app.post(&path, with("pm_ok")).await.expect(200)["status"], "paid");
-    app.post(&path, with("pm_ok")).await.expect_problem(409, "already_paid");
+    assert_eq!(
+        app.post(&path, with("pm_ok")).await.expect(200)["status"],
+        "paid"
+    );
+    app.post(&path, with("pm_ok"))
+        .await
+        .expect_problem(409, "already_paid");
 }
 
 #[tokio::test]
-async fn a_failing_provider_is_424_and_meanwhile_another_pay_is_409() {
+async fn a_failing_provider_is_424_and_after_its_last_attempt_another_method_may_pay() {
     let app = TestApp::start_with(|config| config.effects.max_attempts = 3).await;
     let id = app.open_invoice().await;
     let path = format!("{}/pay", path_of(&id));
     app.post(&path, with("pm_unavailable")).await.expect(424);
     let parked = app.until(&id, "parked", |invoice| {
-        invoice["pending"].as_array().unwrap().iter().any(|effect| effect["parked"] == true)
+        invoice["pending"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|effect| effect["parked"] == true)
     });
     let parked = parked.await;
     let pending = parked["pending"].as_array().unwrap();
-    let charge = pending.iter().find(|effect| effect["kind"] == "charge").unwrap();
+    let charge = pending
+        .iter()
+        .find(|effect| effect["kind"] == "charge")
+        .unwrap();
     assert_eq!(charge["attempts"], 3);
     assert!(charge["last_error"]["code"].is_string());
-    app.post(&path, with("pm_ok")).await.expect_problem(409, "payment_in_progress");
     assert_eq!(app.charges(&id).await.len(), 0);
-    app.post(&format!("{}/retry", path_of(&id)), json!({})).await.expect(202);
+    // Nothing was charged, and nothing is under way: another method may be tried.
+    let paid = app.post(&path, with("pm_ok")).await.expect(200);
+    assert_eq!(paid["status"], "paid");
+    let retry = format!("{}/retry", path_of(&id));
+    app.post(&retry, json!({})).await.expect(200);
+    app.until(&id, "quiet", |invoice| invoice["pending"] == json!([]))
+        .await;
+    assert_eq!(app.charges(&id).await.len(), 1);
 }
 
 #[tokio::test]
 async fn a_lost_reply_still_ends_paid_once() {
     let app = TestApp::start().await;
     let id = app.open_invoice().await;
-    let answer = app.post(&format!("{}/pay", path_of(&id)), with("pm_lost_reply")).await;
-    assert!([200, 202].contains(&answer.status.as_u16()), "{}", answer.text());
+    let answer = app
+        .post(&format!("{}/pay", path_of(&id)), with("pm_lost_reply"))
+        .await;
+    assert!(
+        [200, 202].contains(&answer.status.as_u16()),
+        "{}",
+        answer.text()
+    );
     let paid = app.until(&id, "paid", |invoice| {
         invoice["status"] == "paid" && invoice["pending"] == json!([])
     });
-    assert_eq!(paid.await["payment"]["received"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        paid.await["payment"]["received"].as_array().unwrap().len(),
+        1
+    );
     assert_eq!(app.charges(&id).await.len(), 1);
 }
 
@@ -113,10 +156,17 @@ async fn a_slow_charge_is_in_progress_and_ends_paid_once() {
     let path = format!("{}/pay", path_of(&id));
     let slow = app.post(&path, with("pm_slow"));
     let meanwhile = async {
-        app.until(&id, "processing", |invoice| invoice["payment"]["status"] == "processing").await;
-        app.post(&path, with("pm_ok")).await.expect_problem(409, "payment_in_progress");
+        app.until(&id, "processing", |invoice| {
+            invoice["payment"]["status"] == "processing"
+        })
+        .await;
+        app.post(&path, with("pm_ok"))
+            .await
+            .expect_problem(409, "payment_in_progress");
         let path = format!("{}/void", path_of(&id));
-        app.post(&path, json!({})).await.expect_problem(409, "payment_in_progress");
+        app.post(&path, json!({}))
+            .await
+            .expect_problem(409, "payment_in_progress");
     };
     let (slow, ()) = tokio::join!(slow, meanwhile);
     assert_eq!(slow.expect(200)["status"], "paid");
@@ -133,13 +183,25 @@ async fn a_draft_a_void_and_an_unknown_invoice_can_not_be_paid() {
     };
     pay(&draft).await.expect_problem(409, "invoice_not_open");
     let open = app.open_invoice().await;
-    app.post(&format!("{}/void", path_of(&open)), json!({"reason": "wrong"})).await.expect(200);
+    app.post(
+        &format!("{}/void", path_of(&open)),
+        json!({"reason": "wrong"}),
+    )
+    .await
+    .expect(200);
     pay(&open).await.expect_problem(409, "already_void");
-    pay("inv_00000000000000000000000000000007").await.expect_problem(404, "not_found");
+    pay("inv_00000000000000000000000000000007")
+        .await
+        .expect_problem(404, "not_found");
     let path = format!("{}/pay", path_of(&draft));
-    let problem = app.post(&path, json!({})).await.expect_problem(422, "required");
+    let problem = app
+        .post(&path, json!({}))
+        .await
+        .expect_problem(422, "required");
     assert_eq!(problem["param"], "payment_method");
-    app.post(&path, json!({"payment_method": 7})).await.expect_problem(400, "invalid_type");
+    app.post(&path, json!({"payment_method": 7}))
+        .await
+        .expect_problem(400, "invalid_type");
 }
 
 #[tokio::test]
@@ -148,18 +210,43 @@ async fn money_received_elsewhere_is_recorded_to_the_cent() {
     let id = app.open_invoice().await;
     let path = format!("{}/payments", path_of(&id));
     for (body, status, code, param) in [
-        (json!({"amount": "0.001", "method": "cash"}), 422, "invalid_amount", "amount"),
-        (json!({"amount": "0", "method": "cash"}), 422, "not_positive", "amount"),
-        (json!({"amount": "-1", "method": "cash"}), 422, "not_positive", "amount"),
+        (
+            json!({"amount": "0.001", "method": "cash"}),
+            422,
+            "invalid_amount",
+            "amount",
+        ),
+        (
+            json!({"amount": "0", "method": "cash"}),
+            422,
+            "not_positive",
+            "amount",
+        ),
+        (
+            json!({"amount": "-1", "method": "cash"}),
+            422,
+            "not_positive",
+            "amount",
+        ),
         (json!({"amount": "1"}), 422, "required", "method"),
-        (json!({"amount": "x", "method": "cash"}), 400, "invalid_number", "amount"),
+        (
+            json!({"amount": "x", "method": "cash"}),
+            400,
+            "invalid_number",
+            "amount",
+        ),
         (
             json!({"amount": "1", "method": "cash", "received_on": "2025-02-30"}),
             400,
             "invalid_date",
             "received_on",
         ),
-        (json!({"amount": "1", "method": "cash", "tip": 1}), 400, "unknown_field", "tip"),
+        (
+            json!({"amount": "1", "method": "cash", "tip": 1}),
+            400,
+            "unknown_field",
+            "tip",
+        ),
     ] {
         let answer = app.post(&path, body.clone()).await;
         let problem = answer.expect(status);
@@ -173,11 +260,19 @@ async fn money_received_elsewhere_is_recorded_to_the_cent() {
     let part = app.post(&path, part).await.expect(200);
     assert_eq!(part["payment"]["status"], "partially_paid");
     assert_eq!(part["totals"]["due"], "19.00");
-    let over = app.post(&path, json!({"amount": "20", "method": "cash"})).await.expect(200);
-    assert_eq!((&over["status"], &over["payment"]["status"]), (&json!("paid"), &json!("overpaid")));
+    let over = app
+        .post(&path, json!({"amount": "20", "method": "cash"}))
+        .await
+        .expect(200);
+    assert_eq!(
+        (&over["status"], &over["payment"]["status"]),
+        (&json!("paid"), &json!("overpaid"))
+    );
     let draft = app.draft().await;
     let path = format!("{}/payments", path_of(&draft));
-    let answer = app.post(&path, json!({"amount": "1", "method": "cash"})).await;
+    let answer = app
+        .post(&path, json!({"amount": "1", "method": "cash"}))
+        .await;
     answer.expect_problem(409, "invoice_not_open");
 }
 
@@ -185,17 +280,33 @@ async fn money_received_elsewhere_is_recorded_to_the_cent() {
 async fn void_and_uncollectible_close_an_invoice_once() {
     let app = TestApp::start().await;
     let draft = path_of(&app.draft().await);
-    app.post(&format!("{draft}/void"), json!({})).await.expect_problem(409, "draft_not_voidable");
+    app.post(&format!("{draft}/void"), json!({}))
+        .await
+        .expect_problem(409, "draft_not_voidable");
     let path = path_of(&app.open_invoice().await);
-    let marked = app.post(&format!("{path}/mark_uncollectible"), json!({"reason": "gone"})).await;
+    let marked = app
+        .post(
+            &format!("{path}/mark_uncollectible"),
+            json!({"reason": "gone"}),
+        )
+        .await;
     assert_eq!(marked.expect(200)["status"], "uncollectible");
-    let void = app.post(&format!("{path}/void"), json!({})).await.expect(200);
+    let void = app
+        .post(&format!("{path}/void"), json!({}))
+        .await
+        .expect(200);
     assert!(void["voided_at"].is_string());
-    app.post(&format!("{path}/void"), json!({})).await.expect_problem(409, "already_void");
-    app.post(&format!("{path}/send"), json!({})).await.expect_problem(409, "already_void");
+    app.post(&format!("{path}/void"), json!({}))
+        .await
+        .expect_problem(409, "already_void");
+    app.post(&format!("{path}/send"), json!({}))
+        .await
+        .expect_problem(409, "already_void");
     let paid = app.open_invoice().await;
     let path = path_of(&paid);
-    app.post(&format!("{path}/pay"), with("pm_ok")).await.expect(200);
+    app.post(&format!("{path}/pay"), with("pm_ok"))
+        .await
+        .expect(200);
     for action in ["void", "mark_uncollectible"] {
         let answer = app.post(&format!("{path}/{action}"), json!({})).await;
         assert_eq!(answer.status, 409, "{action}: {}", answer.text());

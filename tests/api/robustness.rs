@@ -21,7 +21,9 @@ async fn say(app: &TestApp, bytes: &[u8]) -> String {
     let mut answer = Vec::new();
     // A connection that is cut off is an answer, too.
     let reading = stream.read_to_end(&mut answer);
-    let _ = tokio::time::timeout(Duration::from_secs(10), reading).await.expect("an end");
+    let _ = tokio::time::timeout(Duration::from_secs(10), reading)
+        .await
+        .expect("an end");
     String::from_utf8_lossy(&answer).into_owned()
 }
 
@@ -50,7 +52,9 @@ async fn connections_that_send_nothing_more_hold_nobody_up() {
     }
     let id = app.open_invoice().await;
     let pay = json!({"payment_method": "pm_ok"});
-    app.post(&format!("{}/pay", path_of(&id)), pay).await.expect(200);
+    app.post(&format!("{}/pay", path_of(&id)), pay)
+        .await
+        .expect(200);
     drop(idle);
     app.get("/health/readiness").await.expect(200);
 }
@@ -64,7 +68,10 @@ async fn a_body_that_never_comes_ends_with_the_requests_time() {
     let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut answer)).await;
     let read = read.expect("an answer").unwrap();
     let answer = String::from_utf8_lossy(&answer[..read]).into_owned();
-    assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("timed_out"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 503") && answer.contains("timed_out"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
@@ -132,14 +139,34 @@ async fn a_drain_finishes_the_running_request() {
     let id = test.open_invoice().await;
     let (client, base, token) = (test.client.clone(), test.base.clone(), test.token.clone());
     let url = format!("{base}{}/pay", path_of(&id));
-    let pay = client.post(url).bearer_auth(token).json(&json!({"payment_method": "pm_slow"}));
+    let pay = client
+        .post(url)
+        .bearer_auth(token)
+        .json(&json!({"payment_method": "pm_slow"}));
     let running = tokio::spawn(pay.send());
-    test.until(&id, "processing", |invoice| invoice["payment"]["status"] == "processing").await;
+    test.until(&id, "processing", |invoice| {
+        invoice["payment"]["status"] == "processing"
+    })
+    .await;
     let TestApp { app, dir, .. } = test;
     app.stop().await;
-    let answer = running.await.unwrap().expect("the running request is answered");
-    assert!([200, 202].contains(&answer.status().as_u16()), "{}", answer.status());
-    assert!(client.get(format!("{base}/health/liveness")).send().await.is_err(), "it has stopped");
+    let answer = running
+        .await
+        .unwrap()
+        .expect("the running request is answered");
+    assert!(
+        [200, 202].contains(&answer.status().as_u16()),
+        "{}",
+        answer.status()
+    );
+    assert!(
+        client
+            .get(format!("{base}/health/liveness"))
+            .send()
+            .await
+            .is_err(),
+        "it has stopped"
+    );
     drop(dir);
 }
 
@@ -147,15 +174,28 @@ async fn a_drain_finishes_the_running_request() {
 async fn waiting_readers_do_not_hold_up_a_stop() {
     let test = TestApp::start().await;
     let id = test.open_invoice().await;
-    test.until(&id, "quiet", |invoice| invoice["pending"] == json!([])).await;
+    test.until(&id, "quiet", |invoice| invoice["pending"] == json!([]))
+        .await;
     let end = test.get("/v1/events?limit=100&wait=10").await.expect(200);
-    let url = format!("{}/v1/events?wait=30&after={}", test.base, end["next"].as_str().unwrap());
+    let url = format!(
+        "{}/v1/events?wait=30&after={}",
+        test.base,
+        end["next"].as_str().unwrap()
+    );
     let feed = tokio::spawn(test.client.get(url).bearer_auth(&test.token).send());
     let url = format!("{}{}/events", test.base, path_of(&id));
-    let mut stream = test.client.get(url).bearer_auth(&test.token).send().await.unwrap();
+    let mut stream = test
+        .client
+        .get(url)
+        .bearer_auth(&test.token)
+        .send()
+        .await
+        .unwrap();
     stream.chunk().await.unwrap().expect("the events so far");
     let TestApp { app, dir, .. } = test;
-    tokio::time::timeout(Duration::from_secs(10), app.stop()).await.expect("a stop in time");
+    tokio::time::timeout(Duration::from_secs(10), app.stop())
+        .await
+        .expect("a stop in time");
     while stream.chunk().await.unwrap().is_some() {}
     let answer = feed.await.unwrap();
     assert!(answer.is_ok_and(|answer| answer.status() == 200));

@@ -21,9 +21,15 @@ async fn two_sends_at_once_send_one_mail() {
     assert_eq!(mails.len(), 1);
     let message_id = sent["delivery"]["message_id"].as_str().unwrap();
     assert!(mails[0].contains(message_id), "{message_id}");
-    let history = app.get(&format!("{}/history?limit=100", path_of(&id))).await.expect(200);
+    let history = app
+        .get(&format!("{}/history?limit=100", path_of(&id)))
+        .await
+        .expect(200);
     let numbers = history["data"].as_array().unwrap().iter();
-    assert_eq!(numbers.filter(|entry| entry["what"] == "finalized").count(), 1);
+    assert_eq!(
+        numbers.filter(|entry| entry["what"] == "finalized").count(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -45,7 +51,10 @@ async fn a_mail_has_the_pdf_the_page_and_no_header_that_a_field_brought_in() {
     let id = made["id"].as_str().unwrap();
     let path = format!("{}/send", path_of(id));
     for (body, param) in [
-        (json!({"to": ["x@a.example\r\nBcc: y@evil.example"]}), "to[0]"),
+        (
+            json!({"to": ["x@a.example\r\nBcc: y@evil.example"]}),
+            "to[0]",
+        ),
         (json!({"cc": ["x@a.example\nBcc: y@evil.example"]}), "cc[0]"),
         (json!({"to": []}), "to"),
     ] {
@@ -58,29 +67,52 @@ async fn a_mail_has_the_pdf_the_page_and_no_header_that_a_field_brought_in() {
     let message_taken = answer.status == 202;
     if !message_taken {
         assert_eq!(answer.expect(422)["param"], "message");
-        app.post(&path, json!({"cc": ["cfo@ada.example"], "message": "Hello"})).await.expect(202);
+        app.post(
+            &path,
+            json!({"cc": ["cfo@ada.example"], "message": "Hello"}),
+        )
+        .await
+        .expect(202);
     }
-    app.until(id, "sent", |invoice| invoice["delivery"]["status"] == "sent").await;
+    app.until(id, "sent", |invoice| {
+        invoice["delivery"]["status"] == "sent"
+    })
+    .await;
     let mails = app.mails();
     assert_eq!(mails.len(), 1);
     let mail = mailparse::parse_mail(mails[0].as_bytes()).unwrap();
-    let mut names: Vec<_> = mail.headers.iter().map(|h| h.get_key().to_lowercase()).collect();
+    let mut names: Vec<_> = mail
+        .headers
+        .iter()
+        .map(|h| h.get_key().to_lowercase())
+        .collect();
     names.sort_unstable();
     assert!(!names.contains(&"bcc".to_owned()), "{names:?}");
     names.dedup();
     assert_eq!(names.len(), mail.headers.len(), "a header stands twice");
     let header = |name: &str| {
-        let found = mail.headers.iter().find(|h| h.get_key().eq_ignore_ascii_case(name));
-        found.map(mailparse::MailHeader::get_value).unwrap_or_default()
+        let found = mail
+            .headers
+            .iter()
+            .find(|h| h.get_key().eq_ignore_ascii_case(name));
+        found
+            .map(mailparse::MailHeader::get_value)
+            .unwrap_or_default()
     };
-    assert_eq!((header("to"), header("cc")), ("ap@ada.example".into(), "cfo@ada.example".into()));
+    assert_eq!(
+        (header("to"), header("cc")),
+        ("ap@ada.example".into(), "cfo@ada.example".into())
+    );
     let texts = &mail.subparts[0].subparts;
     let invoice = app.invoice(id).await;
     let number = invoice["number"].as_str().unwrap();
     for text in texts {
         assert!(text.get_body().unwrap().contains(number));
     }
-    assert!(!texts[1].get_body().unwrap().contains("<x@evil.example>"), "the name is escaped");
+    assert!(
+        !texts[1].get_body().unwrap().contains("<x@evil.example>"),
+        "the name is escaped"
+    );
     let attachment = &mail.subparts[1];
     assert_eq!(attachment.ctype.mimetype, "application/pdf");
     let stored = app.get(&format!("{}/document", path_of(id))).await;
@@ -94,12 +126,21 @@ async fn an_issued_invoices_document_is_the_stored_one_in_every_format() {
     let path = path_of(&id);
     let draft = app.get(&format!("{path}/document?format=pdf")).await;
     draft.status.is_success().then_some(()).unwrap();
-    app.post(&format!("{path}/finalize"), json!({})).await.expect(200);
-    let ready = app.until(&id, "ready", |invoice| invoice["document"]["status"] == "ready").await;
+    app.post(&format!("{path}/finalize"), json!({}))
+        .await
+        .expect(200);
+    let ready = app
+        .until(&id, "ready", |invoice| {
+            invoice["document"]["status"] == "ready"
+        })
+        .await;
     let pdf = app.get(&format!("{path}/document")).await;
     let sha256 = ready["document"]["pdf"]["sha256"].as_str().unwrap();
     assert_eq!(pdf.header("etag"), format!("\"{sha256}\""));
-    assert_eq!(pdf.bytes.len() as u64, ready["document"]["pdf"]["bytes"].as_u64().unwrap());
+    assert_eq!(
+        pdf.bytes.len() as u64,
+        ready["document"]["pdf"]["bytes"].as_u64().unwrap()
+    );
     assert!(pdf.bytes.starts_with(b"%PDF-"));
     assert_ne!(pdf.bytes, draft.bytes);
     for (format, kind) in [
@@ -113,13 +154,25 @@ async fn an_issued_invoices_document_is_the_stored_one_in_every_format() {
         assert_eq!(answer.status, 200, "{format}");
         assert!(answer.header("content-type").starts_with(kind), "{format}");
         let disposition = answer.header("content-disposition");
-        assert!(disposition.starts_with("attachment; filename=\""), "{disposition}");
+        assert!(
+            disposition.starts_with("attachment; filename=\""),
+            "{disposition}"
+        );
         let tag = answer.header("etag").to_owned();
-        let known = app.call(Method::GET, &target, None, &[("if-none-match", &tag)]).await;
-        assert_eq!((known.status.as_u16(), known.bytes.len()), (304, 0), "{format}");
+        let known = app
+            .call(Method::GET, &target, None, &[("if-none-match", &tag)])
+            .await;
+        assert_eq!(
+            (known.status.as_u16(), known.bytes.len()),
+            (304, 0),
+            "{format}"
+        );
     }
     let problem = app.get(&format!("{path}/document?format=doc")).await;
-    assert_eq!(problem.expect_problem(400, "unknown_value")["param"], "format");
+    assert_eq!(
+        problem.expect_problem(400, "unknown_value")["param"],
+        "format"
+    );
 }
 
 #[tokio::test]
@@ -133,10 +186,16 @@ async fn a_scheduled_send_waits_for_its_time() {
     let path = format!("{}/send", path_of(&id));
     let at = json!({"at": "2026-11-21T08:10:00Z"});
     let scheduled = app.post(&path, at).await.expect(202);
-    assert_eq!(scheduled["delivery"]["scheduled_at"], "2026-11-21T08:10:00.000Z");
+    assert_eq!(
+        scheduled["delivery"]["scheduled_at"],
+        "2026-11-21T08:10:00.000Z"
+    );
     assert_eq!(app.mails().len(), 0);
     clock.advance_ms(10 * 60 * 1_000);
-    app.until(&id, "sent", |invoice| invoice["delivery"]["status"] == "sent").await;
+    app.until(&id, "sent", |invoice| {
+        invoice["delivery"]["status"] == "sent"
+    })
+    .await;
     assert_eq!(app.mails().len(), 1);
     app.post(&path, json!({"at": "2025-02-30T00:00:00Z"}))
         .await
@@ -153,9 +212,14 @@ async fn an_invoice_becomes_overdue_by_the_clock() {
     let id = app.open_invoice().await;
     assert_eq!(app.invoice(&id).await["overdue"], false);
     clock.advance_ms(60 * 24 * 3_600 * 1_000);
-    app.get("/v1/me").await.expect_problem(401, "unauthenticated");
-    app.token = app.sign_in(crate::support::EMAIL, crate::support::PASSWORD).await;
-    app.until(&id, "overdue", |invoice| invoice["overdue"] == true).await;
+    app.get("/v1/me")
+        .await
+        .expect_problem(401, "unauthenticated");
+    app.token = app
+        .sign_in(crate::support::EMAIL, crate::support::PASSWORD)
+        .await;
+    app.until(&id, "overdue", |invoice| invoice["overdue"] == true)
+        .await;
     let listed = app.get("/v1/invoices?overdue=true").await.expect(200);
     assert_eq!(listed["data"][0]["id"], json!(id));
 }
@@ -167,9 +231,13 @@ async fn what_can_not_be_sent_says_why() {
     body["bill_to"].as_object_mut().unwrap().remove("email");
     let made = app.post("/v1/invoices", body).await.expect(201);
     let path = path_of(made["id"].as_str().unwrap());
-    app.post(&format!("{path}/send"), json!({})).await.expect(422);
+    app.post(&format!("{path}/send"), json!({}))
+        .await
+        .expect(422);
     app.post(&format!("{path}/send"), json!({"to": "a@b.example"}))
         .await
         .expect_problem(400, "invalid_type");
-    app.post(&format!("{path}/send"), json!({"to": ["a@b.example"]})).await.expect(202);
+    app.post(&format!("{path}/send"), json!({"to": ["a@b.example"]}))
+        .await
+        .expect(202);
 }

@@ -53,8 +53,14 @@ async fn an_event_without_a_good_fresh_signature_is_refused_and_changes_nothing(
     for (given, code) in [
         (None, "missing_signature"),
         (Some("nonsense".to_owned()), "missing_signature"),
-        (Some(signature(&body, now, "another secret")), "bad_signature"),
-        (Some(signature(&format!("{body} "), now, SECRET)), "bad_signature"),
+        (
+            Some(signature(&body, now, "another secret")),
+            "bad_signature",
+        ),
+        (
+            Some(signature(&format!("{body} "), now, SECRET)),
+            "bad_signature",
+        ),
         (Some(signature(&body, now - 3_600, SECRET)), ""),
         (Some(signature(&body, now + 3_600, SECRET)), ""),
     ] {
@@ -76,14 +82,24 @@ async fn an_event_told_many_times_is_one_payment() {
     for answer in told {
         assert_eq!(answer.expect(200), json!({"received": true}));
     }
-    tell(&app, &paid("evt_2", "pi_1", &id, 11_900, "eur")).await.expect(200);
-    app.until(&id, "paid", |invoice| invoice["status"] == "paid").await;
+    tell(&app, &paid("evt_2", "pi_1", &id, 11_900, "eur"))
+        .await
+        .expect(200);
+    app.until(&id, "paid", |invoice| invoice["status"] == "paid")
+        .await;
     // One more payment of another invoice shows that those before were all worked on.
     let other = app.open_invoice().await;
-    tell(&app, &paid("evt_3", "pi_2", &other, 11_900, "eur")).await.expect(200);
-    app.until(&other, "paid", |invoice| invoice["status"] == "paid").await;
+    tell(&app, &paid("evt_3", "pi_2", &other, 11_900, "eur"))
+        .await
+        .expect(200);
+    app.until(&other, "paid", |invoice| invoice["status"] == "paid")
+        .await;
     let invoice = app.invoice(&id).await;
-    assert_eq!(invoice["payment"]["received"].as_array().unwrap().len(), 1, "{invoice:#}");
+    assert_eq!(
+        invoice["payment"]["received"].as_array().unwrap().len(),
+        1,
+        "{invoice:#}"
+    );
     assert_eq!(invoice["totals"]["paid"], "119.00");
 }
 
@@ -94,32 +110,69 @@ async fn an_event_that_means_nothing_to_us_is_taken_and_forgotten() {
         json!({"id": "evt_1", "type": "customer.created", "data": {"object": {}}}),
         json!({"id": "evt_2", "type": "payment_intent.succeeded", "data": {"object": {
             "id": "pi", "amount": 1, "currency": "eur"}}}),
-        paid("evt_3", "pi", "inv_00000000000000000000000000000007", 100, "eur"),
+        paid(
+            "evt_3",
+            "pi",
+            "inv_00000000000000000000000000000007",
+            100,
+            "eur",
+        ),
     ] {
-        assert_eq!(tell(&app, &event).await.expect(200)["received"], true, "{event}");
+        assert_eq!(
+            tell(&app, &event).await.expect(200)["received"],
+            true,
+            "{event}"
+        );
     }
-    for event in [json!({"id": "evt_4"}), json!([]), paid("evt_5", "pi", "inv_1", -1, "eur")] {
+    for event in [
+        json!({"id": "evt_4"}),
+        json!([]),
+        paid("evt_5", "pi", "inv_1", -1, "eur"),
+    ] {
         let answer = tell(&app, &event).await;
         assert_eq!(answer.status, 400, "{event}: {}", answer.text());
     }
-    app.post("/webhook/stripe", json!({})).await.expect_problem(404, "unknown_provider");
-    app.post("/v1/webhooks/paypal", json!({})).await.expect_problem(404, "unknown_provider");
+    app.post("/webhook/stripe", json!({}))
+        .await
+        .expect_problem(404, "unknown_provider");
+    app.post("/v1/webhooks/paypal", json!({}))
+        .await
+        .expect_problem(404, "unknown_provider");
 }
 
 #[tokio::test]
 async fn a_payment_on_the_providers_page_reaches_the_invoice() {
     let app = TestApp::start().await;
     let id = app.draft().await;
-    app.post(&format!("{}/send", path_of(&id)), json!({})).await.expect(202);
-    let sent = app.until(&id, "payable", |invoice| invoice["payment"]["url"].is_string()).await;
+    app.post(&format!("{}/send", path_of(&id)), json!({}))
+        .await
+        .expect(202);
+    let sent = app
+        .until(&id, "payable", |invoice| {
+            invoice["payment"]["url"].is_string()
+        })
+        .await;
     let url = sent["payment"]["url"].as_str().unwrap().to_owned();
     let page = read(app.client.get(&url).send().await.unwrap()).await;
-    assert!(page.status == 200 && page.text().contains("119.00"), "{}", page.text());
+    assert!(
+        page.status == 200 && page.text().contains("119.00"),
+        "{}",
+        page.text()
+    );
     let form = [("payment_method", "pm_ok")];
-    let pay = app.client.post(format!("{url}/pay")).form(&form).send().await.unwrap();
+    let pay = app
+        .client
+        .post(format!("{url}/pay"))
+        .form(&form)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(pay.status(), 303);
-    app.until(&id, "paid", |invoice| invoice["status"] == "paid").await;
-    let invoice = app.until(&id, "quiet", |invoice| invoice["pending"] == json!([])).await;
+    app.until(&id, "paid", |invoice| invoice["status"] == "paid")
+        .await;
+    let invoice = app
+        .until(&id, "quiet", |invoice| invoice["pending"] == json!([]))
+        .await;
     assert_eq!(invoice["payment"]["received"].as_array().unwrap().len(), 1);
     assert_eq!(app.charges(&id).await.len(), 1);
 }

@@ -337,6 +337,134 @@ pub(crate) async fn pages_of_invoices_made_at_the_same_moment_hold_each_once(sto
     assert_eq!(seen, expected);
 }
 
+pub(crate) async fn a_changed_invoice_is_found_by_its_new_values_and_not_by_its_old_ones(
+    stores: &Stores,
+) {
+    let organization = new_organization();
+    let (old, new) = (
+        CustomerId::new(clock::new_uuid()),
+        CustomerId::new(clock::new_uuid()),
+    );
+    let first = for_customer(draft(organization), old);
+    stores.invoices.commit(creation(&first)).await.unwrap();
+    let second = change(&first, |after| {
+        after.content.customer = Some(new);
+        after.content.currency = currency("JPY");
+        after.content.bill_to.name = "Grete".to_owned();
+        let issued = issued("2026-0042", date(2026, 3, 6), true);
+        after.state = State::Open { issued };
+    });
+    stores.invoices.commit(second.clone()).await.unwrap();
+    // Changes nothing that is filtered by.
+    let third = change(&second.invoice, |after| after.first_viewed_at = Some(at(9)));
+    stores.invoices.commit(third.clone()).await.unwrap();
+
+    let text = |text: &str| Some(text.to_owned());
+    for (filter, expected) in [
+        (
+            InvoiceFilter {
+                status: Some(Status::Draft),
+                ..any()
+            },
+            false,
+        ),
+        (
+            InvoiceFilter {
+                status: Some(Status::Open),
+                ..any()
+            },
+            true,
+        ),
+        (
+            InvoiceFilter {
+                customer: Some(old),
+                ..any()
+            },
+            false,
+        ),
+        (
+            InvoiceFilter {
+                customer: Some(new),
+                ..any()
+            },
+            true,
+        ),
+        (
+            InvoiceFilter {
+                currency: Some(currency("EUR")),
+                ..any()
+            },
+            false,
+        ),
+        (
+            InvoiceFilter {
+                currency: Some(currency("JPY")),
+                ..any()
+            },
+            true,
+        ),
+        (
+            InvoiceFilter {
+                number: text("2026-0042"),
+                ..any()
+            },
+            true,
+        ),
+        (
+            InvoiceFilter {
+                overdue: Some(false),
+                ..any()
+            },
+            false,
+        ),
+        (
+            InvoiceFilter {
+                overdue: Some(true),
+                ..any()
+            },
+            true,
+        ),
+        (
+            InvoiceFilter {
+                issued_from: Some(date(2026, 3, 6)),
+                ..any()
+            },
+            true,
+        ),
+        (
+            InvoiceFilter {
+                q: text("ada werke"),
+                ..any()
+            },
+            false,
+        ),
+        (
+            InvoiceFilter {
+                q: text("grete"),
+                ..any()
+            },
+            true,
+        ),
+    ] {
+        let ids = found(stores, organization, &filter).await;
+        assert_eq!(ids == [first.id], expected, "{filter:?}");
+    }
+    let last = change(&third.invoice, |after| {
+        let issued = issued("2026-0042", date(2026, 3, 6), true);
+        after.state = State::Paid {
+            issued,
+            paid_at: at(10),
+        };
+    });
+    stores.invoices.commit(last).await.unwrap();
+    let paid = InvoiceFilter {
+        status: Some(Status::Paid),
+        overdue: Some(false),
+        ..any()
+    };
+    assert_eq!(found(stores, organization, &paid).await, [first.id]);
+}
+
 pub(crate) async fn deleted_drafts_are_not_listed(stores: &Stores) {
     let organization = new_organization();
     let invoice = draft(organization);

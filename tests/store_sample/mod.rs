@@ -205,7 +205,7 @@ pub(crate) fn creation(invoice: &Invoice) -> Commit {
     let entry = Entry::Edited {
         content: Box::new(invoice.content.clone()),
     };
-    commit_of(invoice.clone(), 0, entry)
+    commit_of(invoice.clone(), None, entry)
 }
 
 /// The commit that changes an invoice by one entry.
@@ -213,10 +213,10 @@ pub(crate) fn change(before: &Invoice, change: impl FnOnce(&mut Invoice)) -> Com
     let mut after = before.clone();
     after.version += 1;
     change(&mut after);
-    commit_of(after, before.version, Entry::Viewed)
+    commit_of(after, Some(before), Entry::Viewed)
 }
 
-fn commit_of(invoice: Invoice, expected_version: u64, entry: Entry) -> Commit {
+fn commit_of(invoice: Invoice, before: Option<&Invoice>, entry: Entry) -> Commit {
     let recorded = Recorded {
         version: invoice.version,
         at: invoice.updated_at,
@@ -228,7 +228,7 @@ fn commit_of(invoice: Invoice, expected_version: u64, entry: Entry) -> Commit {
     let event = event(&invoice);
     Commit {
         invoice: Arc::new(invoice),
-        expected_version,
+        before: before.cloned().map(Arc::new),
         epoch: Epoch(1),
         recorded: vec![recorded],
         events: vec![event],

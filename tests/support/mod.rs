@@ -47,7 +47,11 @@ impl Answer {
     #[track_caller]
     pub(crate) fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.text());
-        if self.bytes.is_empty() { Value::Null } else { self.json() }
+        if self.bytes.is_empty() {
+            Value::Null
+        } else {
+            self.json()
+        }
     }
 
     /// Asserts a problem with status and code, as API.md promises it.
@@ -56,7 +60,10 @@ impl Answer {
         let problem = self.expect(status);
         assert_eq!(problem["code"], code, "{problem}");
         assert_eq!(problem["status"], status, "{problem}");
-        assert_eq!(self.headers["content-type"], "application/problem+json", "{problem}");
+        assert_eq!(
+            self.headers["content-type"], "application/problem+json",
+            "{problem}"
+        );
         for field in ["type", "title", "detail", "request_id"] {
             assert!(problem[field].is_string(), "no {field} in {problem}");
         }
@@ -64,7 +71,10 @@ impl Answer {
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 }
 
@@ -101,12 +111,21 @@ impl TestApp {
             .build()
             .expect("a client");
         let base = app.public_url.clone();
-        let mut test = Self { app, dir, base, client, token: String::new() };
+        let mut test = Self {
+            app,
+            dir,
+            base,
+            client,
+            token: String::new(),
+        };
         if let Some(token) = test.setup_token() {
-            test.post("/v1/setup", json!({
-                "token": token, "organization_name": "Test GmbH", "first_name": "Ada",
-                "last_name": "Admin", "email": EMAIL, "password": PASSWORD,
-            }))
+            test.post(
+                "/v1/setup",
+                json!({
+                    "token": token, "organization_name": "Test GmbH", "first_name": "Ada",
+                    "last_name": "Admin", "email": EMAIL, "password": PASSWORD,
+                }),
+            )
             .await;
         }
         test.token = test.sign_in(EMAIL, PASSWORD).await;
@@ -120,8 +139,13 @@ impl TestApp {
 
     pub(crate) async fn sign_in(&self, email: &str, password: &str) -> String {
         let credentials = json!({"email": email, "password": password});
-        let answer = self.call(Method::POST, "/v1/auth/token", Some(credentials), &[]).await;
-        answer.expect(200)["access_token"].as_str().expect("a token").to_owned()
+        let answer = self
+            .call(Method::POST, "/v1/auth/token", Some(credentials), &[])
+            .await;
+        answer.expect(200)["access_token"]
+            .as_str()
+            .expect("a token")
+            .to_owned()
     }
 
     /// One request with the administrator's token and any further headers.
@@ -171,7 +195,9 @@ impl TestApp {
     /// An open invoice of 119.00 EUR; its id.
     pub(crate) async fn open_invoice(&self) -> String {
         let id = self.draft().await;
-        self.post(&format!("/v1/invoices/{id}/finalize"), json!({})).await.expect(200);
+        self.post(&format!("/v1/invoices/{id}/finalize"), json!({}))
+            .await
+            .expect(200);
         id
     }
 
@@ -180,21 +206,32 @@ impl TestApp {
     }
 
     /// Looks at the invoice until the condition holds.
-    pub(crate) async fn until(&self, id: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(
+        &self,
+        id: &str,
+        what: &str,
+        holds: impl Fn(&Value) -> bool,
+    ) -> Value {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let invoice = self.invoice(id).await;
             if holds(&invoice) {
                 return invoice;
             }
-            assert!(tokio::time::Instant::now() < deadline, "not {what} in time: {invoice:#}");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "not {what} in time: {invoice:#}"
+            );
             tokio::task::yield_now().await;
         }
     }
 
     /// What the sandbox provider has in its books for an invoice.
     pub(crate) async fn charges(&self, id: &str) -> Vec<Value> {
-        let answer = self.get(&format!("/sandbox/charges?invoice={id}")).await.expect(200);
+        let answer = self
+            .get(&format!("/sandbox/charges?invoice={id}"))
+            .await
+            .expect(200);
         let charges = answer.get("data").unwrap_or(&answer);
         charges.as_array().expect("a list of charges").clone()
     }
@@ -202,7 +239,9 @@ impl TestApp {
     /// The mails in the spool, as text.
     pub(crate) fn mails(&self) -> Vec<String> {
         let spool = self.dir.path().join("data").join("mail");
-        let Ok(entries) = std::fs::read_dir(spool) else { return Vec::new() };
+        let Ok(entries) = std::fs::read_dir(spool) else {
+            return Vec::new();
+        };
         entries
             .filter_map(Result::ok)
             .filter(|entry| entry.path().extension().is_some_and(|kind| kind == "eml"))
@@ -218,7 +257,11 @@ impl TestApp {
 pub(crate) async fn read(answer: reqwest::Response) -> Answer {
     let (status, headers) = (answer.status(), answer.headers().clone());
     let bytes = answer.bytes().await.expect("a body");
-    Answer { status, headers, bytes }
+    Answer {
+        status,
+        headers,
+        bytes,
+    }
 }
 
 /// One line of 100.00 EUR with 19 % tax: 119.00.

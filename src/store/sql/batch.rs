@@ -11,145 +11,70 @@ use std::sync::{Arc, LazyLock};
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{Arguments, Encode, Row, Sqlite, Type};
 
-use super::columns::{date_text, id_bytes, integer, json_text, micros, search_text};
 use super::error::{corrupt, fault};
+use super::prepared::{HistoryRow, PreparedCommit};
 use super::writer::run;
-use crate::store::{Commit, ShardId, StoreError};
+use crate::store::StoreError;
 
 /// Rows of one statement.
 const MAX_ROWS: usize = 64;
 /// 1, 2, 4, … [`MAX_ROWS`].
 const SIZES: usize = MAX_ROWS.trailing_zeros() as usize + 1;
 
-/// A [`Commit`] in the form of columns: made in the caller's task, so that the writer only binds.
-pub(super) struct PreparedCommit {
-    id: Vec<u8>,
-    organization: Vec<u8>,
-    shard: i64,
-    expected_version: i64,
-    version: i64,
-    epoch: i64,
-    status: &'static str,
-    number: Option<String>,
-    customer: Option<Vec<u8>>,
-    currency: String,
-    overdue: bool,
-    issued_on: Option<String>,
-    created_at: i64,
-    updated_at: i64,
-    wake_at: Option<i64>,
-    search: Arc<str>,
-    snapshot: Arc<str>,
-    history: Vec<HistoryRow>,
+/// What a commit does to its row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Create,
+    /// Changes something that lists are narrowed or ordered by.
+    Relist,
+    /// Changes nothing of the kind, as most commands of an issued invoice: no index of the lists is
+    /// touched, which is most of the work.
+    Advance,
 }
 
-struct HistoryRow {
-    version: i64,
-    at: i64,
-    body: Arc<str>,
-    event: Option<(Vec<u8>, Arc<str>)>,
-}
+impl Kind {
+    const ALL: [Self; 3] = [Self::Create, Self::Relist, Self::Advance];
 
-impl PreparedCommit {
-    /// Serializes a commit, and refuses one whose parts do not fit together: it would be a hole in
-    /// the history.
-    pub(super) fn new(commit: &Commit) -> Result<Self, StoreError> {
-        let invoice = &commit.invoice;
-        let mut history = Vec::with_capacity(commit.recorded.len());
-        for (recorded, version) in commit.recorded.iter().zip(commit.expected_version + 1..) {
-            if recorded.version != version {
-                return Err(corrupt("the versions of a commit's entries have a gap"));
-            }
-            history.push(HistoryRow {
-                version: integer(version),
-                at: micros(recorded.at),
-                body: json_text(recorded)?.into(),
-                event: None,
-            });
+    const fn of(commit: &PreparedCommit) -> Self {
+        match (commit.is_new(), &commit.listing) {
+            (true, _) => Self::Create,
+            (false, Some(_)) => Self::Relist,
+            (false, None) => Self::Advance,
         }
-        if history.is_empty()
-            || history.last().map(|row| row.version) != Some(integer(invoice.version))
-        {
-            return Err(corrupt(
-                "a commit's entries do not lead to its invoice's version",
-            ));
-        }
-        for event in &commit.events {
-            let version = integer(event.version);
-            let row = history
-                .iter_mut()
-                .find(|row| row.version == version && row.event.is_none())
-                .ok_or_else(|| corrupt("an event of a commit tells of none of its entries"))?;
-            row.event = Some((id_bytes(event.id.uuid()), json_text(event)?.into()));
-        }
-        let issued = invoice.issued();
-        let content = &invoice.content;
-        Ok(Self {
-            id: id_bytes(invoice.id.uuid()),
-            organization: id_bytes(invoice.organization.uuid()),
-            shard: i64::from(ShardId::of(invoice.id).0),
-            expected_version: integer(commit.expected_version),
-            version: integer(invoice.version),
-            epoch: integer(commit.epoch.0),
-            status: invoice.status().name(),
-            number: issued.map(|issued| issued.number.clone()),
-            customer: content.customer.map(|id| id_bytes(id.uuid())),
-            currency: invoice.currency().code().to_owned(),
-            overdue: invoice.is_overdue(),
-            issued_on: issued.map(|issued| date_text(issued.issued_on)),
-            created_at: micros(invoice.created_at),
-            updated_at: micros(invoice.updated_at),
-            wake_at: invoice.wake_at().map(micros),
-            search: search_text([
-                issued.map(|issued| issued.number.as_str()),
-                Some(content.bill_to.name.as_str()),
-                content.purchase_order.as_deref(),
-                content.reference.as_deref(),
-            ])
-            .into(),
-            snapshot: json_text(invoice.as_ref())?.into(),
-            history,
-        })
     }
 
-    const fn is_new(&self) -> bool {
-        self.expected_version == 0
+    const fn statement(self) -> &'static LazyLock<Statement> {
+        match self {
+            Self::Create => &INSERT_INVOICES,
+            Self::Relist => &UPDATE_INVOICES,
+            Self::Advance => &UPDATE_SNAPSHOTS,
+        }
     }
 
-    fn bind_new(&self, row: &mut Values) {
-        row.add(self.id.clone());
-        row.add(self.organization.clone());
-        row.add(self.shard);
-        row.add(self.version);
-        row.add(self.epoch);
-        row.add(self.status);
-        row.add(self.number.clone());
-        row.add(self.customer.clone());
-        row.add(self.currency.clone());
-        row.add(self.overdue);
-        row.add(self.issued_on.clone());
-        row.add(self.created_at);
-        row.add(self.updated_at);
-        row.add(self.wake_at);
-        row.add(Arc::clone(&self.search));
-        row.add(Arc::clone(&self.snapshot));
-    }
-
-    fn bind_change(&self, row: &mut Values) {
-        row.add(self.id.clone());
-        row.add(self.expected_version);
-        row.add(self.version);
-        row.add(self.epoch);
-        row.add(self.status);
-        row.add(self.number.clone());
-        row.add(self.customer.clone());
-        row.add(self.currency.clone());
-        row.add(self.overdue);
-        row.add(self.issued_on.clone());
-        row.add(self.updated_at);
-        row.add(self.wake_at);
-        row.add(Arc::clone(&self.search));
-        row.add(Arc::clone(&self.snapshot));
+    /// The values of the kind's statement, which all begin alike.
+    fn bind(self, commit: &PreparedCommit, row: &mut Values) {
+        row.add(commit.id.clone());
+        row.add(commit.version);
+        row.add(commit.epoch);
+        row.add(commit.updated_at);
+        row.add(commit.wake_at);
+        row.add(Arc::clone(&commit.snapshot));
+        if let Some(listing) = &commit.listing {
+            row.add(listing.status);
+            row.add(listing.number.clone());
+            row.add(listing.customer.clone());
+            row.add(listing.currency.clone());
+            row.add(listing.overdue);
+            row.add(listing.issued_on.clone());
+            row.add(Arc::clone(&listing.search));
+        }
+        if self == Self::Create {
+            row.add(commit.organization.clone());
+            row.add(commit.shard);
+            row.add(commit.created_at);
+        } else {
+            row.add(commit.expected_version);
+        }
     }
 }
 
@@ -181,8 +106,8 @@ impl Statement {
 
 static INSERT_INVOICES: LazyLock<Statement> = LazyLock::new(|| {
     Statement::new(
-        "INSERT INTO invoices (id, organization, shard, version, epoch, status, number, customer, \
-         currency, overdue, issued_on, created_at, updated_at, wake_at, search, snapshot) VALUES ",
+        "INSERT INTO invoices (id, version, epoch, updated_at, wake_at, snapshot, status, number, \
+         customer, currency, overdue, issued_on, search, organization, shard, created_at) VALUES ",
         16,
         " ON CONFLICT (id) DO NOTHING",
     )
@@ -190,14 +115,26 @@ static INSERT_INVOICES: LazyLock<Statement> = LazyLock::new(|| {
 
 static UPDATE_INVOICES: LazyLock<Statement> = LazyLock::new(|| {
     Statement::new(
-        "WITH change (id, expected_version, version, epoch, status, number, customer, currency, \
-         overdue, issued_on, updated_at, wake_at, search, snapshot) AS (VALUES ",
+        "WITH change (id, version, epoch, updated_at, wake_at, snapshot, status, number, \
+         customer, currency, overdue, issued_on, search, expected_version) AS (VALUES ",
         14,
         ") UPDATE invoices SET version = change.version, epoch = change.epoch, \
+         updated_at = change.updated_at, wake_at = change.wake_at, snapshot = change.snapshot, \
          status = change.status, number = change.number, customer = change.customer, \
          currency = change.currency, overdue = change.overdue, issued_on = change.issued_on, \
-         updated_at = change.updated_at, wake_at = change.wake_at, search = change.search, \
-         snapshot = change.snapshot FROM change WHERE invoices.id = change.id \
+         search = change.search FROM change WHERE invoices.id = change.id \
+         AND invoices.version = change.expected_version AND invoices.epoch <= change.epoch",
+    )
+});
+
+static UPDATE_SNAPSHOTS: LazyLock<Statement> = LazyLock::new(|| {
+    Statement::new(
+        "WITH change (id, version, epoch, updated_at, wake_at, snapshot, expected_version) AS \
+         (VALUES ",
+        7,
+        ") UPDATE invoices SET version = change.version, epoch = change.epoch, \
+         updated_at = change.updated_at, wake_at = change.wake_at, snapshot = change.snapshot \
+         FROM change WHERE invoices.id = change.id \
          AND invoices.version = change.expected_version AND invoices.epoch <= change.epoch",
     )
 });
@@ -261,24 +198,19 @@ async fn write_together(
     connection: &mut SqliteConnection,
     commits: &[PreparedCommit],
 ) -> Result<bool, StoreError> {
-    let (new, changed): (Vec<_>, Vec<_>) = commits.iter().partition(|commit| commit.is_new());
-    let inserted = write_rows(connection, &INSERT_INVOICES, &new, |commit, row| {
-        commit.bind_new(row);
-    })
-    .await?;
-    if inserted == new.len() as u64 {
-        let updated = write_rows(connection, &UPDATE_INVOICES, &changed, |commit, row| {
-            commit.bind_change(row);
-        })
-        .await?;
-        if updated == changed.len() as u64 {
-            return Ok(true);
+    for kind in Kind::ALL {
+        let of_kind: Vec<_> = commits
+            .iter()
+            .filter(|commit| Kind::of(commit) == kind)
+            .collect();
+        if write_kind(connection, kind, &of_kind).await? != of_kind.len() as u64 {
+            // Nothing else has been written in this transaction yet.
+            run(connection, "ROLLBACK").await?;
+            run(connection, "BEGIN IMMEDIATE").await?;
+            return Ok(false);
         }
     }
-    // Nothing else has been written in this transaction yet.
-    run(connection, "ROLLBACK").await?;
-    run(connection, "BEGIN IMMEDIATE").await?;
-    Ok(false)
+    Ok(true)
 }
 
 async fn write_one_by_one(
@@ -287,24 +219,25 @@ async fn write_one_by_one(
 ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
     let mut verdicts = Vec::with_capacity(commits.len());
     for commit in commits {
-        let written = if commit.is_new() {
-            write_rows(connection, &INSERT_INVOICES, &[commit], |commit, row| {
-                commit.bind_new(row);
-            })
-            .await?
-        } else {
-            write_rows(connection, &UPDATE_INVOICES, &[commit], |commit, row| {
-                commit.bind_change(row);
-            })
-            .await?
-        };
-        verdicts.push(if written == 1 {
-            Ok(())
-        } else {
-            Err(refusal(connection, commit).await?)
-        });
+        verdicts.push(
+            match write_kind(connection, Kind::of(commit), &[commit]).await? {
+                1 => Ok(()),
+                _ => Err(refusal(connection, commit).await?),
+            },
+        );
     }
     Ok(verdicts)
+}
+
+async fn write_kind(
+    connection: &mut SqliteConnection,
+    kind: Kind,
+    commits: &[&PreparedCommit],
+) -> Result<u64, StoreError> {
+    write_rows(connection, kind.statement(), commits, |commit, row| {
+        kind.bind(commit, row);
+    })
+    .await
 }
 
 /// Why a command's row was not written.
@@ -343,13 +276,13 @@ async fn write_history(
             row.add(history.version);
             row.add(history.at);
             row.add(Arc::clone(&history.body));
-            row.add(history.event.as_ref().map(|(_, body)| Arc::clone(body)));
+            row.add(history.event.as_ref().map(|event| Arc::clone(&event.body)));
         },
     )
     .await?;
     let events: Vec<(&PreparedCommit, &HistoryRow, &Vec<u8>)> = rows
         .into_iter()
-        .filter_map(|(commit, row)| row.event.as_ref().map(|(id, _)| (commit, row, id)))
+        .filter_map(|(commit, row)| row.event.as_ref().map(|event| (commit, row, &event.id)))
         .collect();
     write_rows(
         connection,

@@ -10,10 +10,10 @@ use sqlx::sqlite::{Sqlite, SqliteRow};
 use sqlx::{AssertSqlSafe, QueryBuilder};
 
 use super::SqliteStore;
-use super::batch::PreparedCommit;
 use super::columns::{Columns, contains_pattern, date_text, id_bytes, integer, micros};
 use super::error::{corrupt, fault};
 use super::page;
+use super::prepared::PreparedCommit;
 use crate::domain::ids::{InvoiceId, OrganizationId};
 use crate::domain::invoice::Invoice;
 use crate::domain::invoice::entry::Recorded;

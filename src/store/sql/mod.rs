@@ -16,6 +16,7 @@ mod invoices;
 mod lock;
 mod open;
 mod page;
+mod prepared;
 mod series;
 mod writer;
 

@@ -15,8 +15,9 @@ use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::batch::{self, PreparedCommit};
+use super::batch;
 use super::error::{fault, unavailable};
+use super::prepared::PreparedCommit;
 use crate::store::StoreError;
 
 /// Jobs that wait before callers do.
