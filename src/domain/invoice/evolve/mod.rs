@@ -29,7 +29,7 @@ pub fn evolve(invoice: Option<Invoice>, recorded: &Recorded) -> Option<Invoice> 
             invoice.apply(recorded);
             let effects = invoice.effects.iter_mut();
             for effect in effects.filter(|effect| effect.id.sequence >= first_new) {
-                effect.request_id.clone_from(&recorded.request_id);
+                effect.request_id = recorded.request_id.as_str().into();
             }
             invoice
         }
