@@ -153,9 +153,8 @@ async fn run(guard: Running, attempt: Attempt) {
     let result = performed.unwrap_or_else(|_| Err(Failure::Failed(timed_out())));
     let command = inner.tools.result_command(effect, result);
     let by = inner.tools.initiator(&command);
-    let request_id = effect.id.to_string();
     if let Err(error) = invoices
-        .execute_internal(invoice.id, command, by, &request_id)
+        .execute_internal(invoice.id, command, by, &effect.request_id)
         .await
     {
         tracing::warn!(effect.id = %effect.id, %error, "an effect's result could not be noted; the effect is repeated with the same key");
@@ -191,9 +190,8 @@ impl Inner {
             effect: effect.id.clone(),
         };
         let id = effect.id.invoice;
-        let request_id = effect.id.to_string();
         invoices
-            .execute_internal(id, command, Initiator::System, &request_id)
+            .execute_internal(id, command, Initiator::System, &effect.request_id)
             .await?;
         Ok(())
     }

@@ -10,12 +10,12 @@ use tracing::Instrument as _;
 use super::invoices::{ExecuteError, Executed, Node};
 use super::live::{Live, Published};
 use crate::crash_point::crash_point;
-use crate::domain::ids::{EffectId, InvoiceId, OrganizationId};
+use crate::domain::ids::{InvoiceId, OrganizationId};
 use crate::domain::invoice::Invoice;
 use crate::domain::invoice::command::{Command, Initiator, Request};
 use crate::domain::invoice::decide::{Refusal, Step, step};
 use crate::domain::invoice::effect::{EffectError, EffectKindName};
-use crate::domain::invoice::entry::Recorded;
+use crate::domain::invoice::entry::{Entry, Recorded};
 use crate::domain::invoice::evolve::replay;
 use crate::store::{Commit, StoreError};
 
@@ -318,11 +318,11 @@ impl InvoiceActor {
         let Some(effect) = invoice
             .due_effects(now)
             .find(|effect| effect.kind.name() == EffectKindName::Number)
-            .map(|effect| effect.id.clone())
+            .map(|effect| (effect.id.clone(), effect.request_id.clone()))
         else {
             return Ok(invoice);
         };
-        let request_id = effect.to_string();
+        let (effect, request_id) = effect;
         let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
         let command = match self
             .node
@@ -375,8 +375,7 @@ impl InvoiceActor {
         }
         // A finalize was answered after its number was assigned, which are the entries behind it.
         let history = self.node.history_until(state.id, |recorded| {
-            let number = recorded.by == Initiator::System && is_number(&recorded.request_id);
-            recorded.version <= version || number
+            recorded.version <= version || is_of_number(recorded)
         });
         let invoice = replay(&history.await?);
         invoice
@@ -415,11 +414,16 @@ impl Node {
     }
 }
 
-/// Whether a request id is that of a number's effect.
-fn is_number(request_id: &str) -> bool {
-    request_id
-        .parse::<EffectId>()
-        .is_ok_and(|effect| effect.kind == EffectKindName::Number)
+/// Whether an entry is of a number's allocation: what came of it, and what was waiting for it.
+fn is_of_number(recorded: &Recorded) -> bool {
+    let what = match &recorded.entry {
+        Entry::Finalized { .. } | Entry::Paid | Entry::SendRequested { .. } => true,
+        Entry::EffectFailed { effect, .. } | Entry::EffectParked { effect, .. } => {
+            effect.kind == EffectKindName::Number
+        }
+        _ => false,
+    };
+    what && recorded.by == Initiator::System
 }
 
 /// A command of Faktor's own: idempotent by its effect, so it needs no key.

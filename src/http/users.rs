@@ -220,6 +220,7 @@ async fn create(
     payload: Payload,
 ) -> Result<Response, ApiError> {
     caller.require(Permission::UserCreate)?;
+    let payload = payload.with_secret("password");
     let body: CreateUser = payload.json()?;
     idempotent(&app, caller.organization, &key, &payload, async {
         let (person, roles, problems) = body.read();

@@ -244,10 +244,10 @@ async fn every_json_body_is_415_as_text_and_400_when_broken_or_with_an_unknown_f
 }
 
 #[tokio::test]
-async fn a_request_id_is_returned_and_kept_with_what_the_request_did() {
+async fn a_request_id_is_returned_and_goes_with_all_that_the_request_led_to() {
     let app = TestApp::start().await;
     let id = app.draft().await;
-    let path = format!("{}/finalize", path_of(&id));
+    let path = format!("{}/send", path_of(&id));
     let answer = app
         .call(
             Method::POST,
@@ -256,18 +256,25 @@ async fn a_request_id_is_returned_and_kept_with_what_the_request_did() {
             &[("x-request-id", "trace-7")],
         )
         .await;
-    answer.expect(200);
+    answer.expect(202);
     assert_eq!(answer.header("x-request-id"), "trace-7");
+    app.until(&id, "sent", |invoice| {
+        invoice["delivery"]["status"] == "sent" && invoice["pending"] == json!([])
+    })
+    .await;
     let history = app
         .get(&format!("{}/history?limit=100", path_of(&id)))
         .await
         .expect(200);
     let entries = history["data"].as_array().unwrap();
-    for what in ["finalized"] {
-        let entry = entries.iter().find(|entry| entry["what"] == what).unwrap();
+    for entry in entries.iter().filter(|entry| entry["what"] != "created") {
         assert_eq!(entry["request_id"], "trace-7", "{entry}");
     }
-    let made = app.get("/v1/invoices/none").await;
-    let problem = made.expect_problem(404, "not_found");
-    assert_eq!(problem["request_id"], made.header("x-request-id"));
+    assert!(
+        entries.iter().any(|entry| entry["what"] == "mail_sent"),
+        "{history}"
+    );
+    let missing = app.get("/v1/invoices/none").await;
+    let problem = missing.expect_problem(404, "not_found");
+    assert_eq!(problem["request_id"], missing.header("x-request-id"));
 }

@@ -48,7 +48,8 @@ impl Stream {
                     kind: field("event:").unwrap(),
                     data: serde_json::from_str(&data).unwrap(),
                 });
-                self.read = rest.to_owned();
+                let rest = rest.to_owned();
+                self.read = rest;
                 match told {
                     Some(told) => return Some(told),
                     None => continue,
@@ -205,7 +206,7 @@ async fn the_feed_goes_on_after_any_event_and_waits_for_the_next() {
     };
     let path = format!("{}/void", path_of(&first));
     let void = async { app.post(&path, json!({})).await.expect(200) };
-    let (_, _) = tokio::join!(wait_for(after, "invoice.voided"), void);
+    tokio::join!(wait_for(after, "invoice.voided"), void);
     let unknown = "/v1/events?after=evt_00000000000000000000000000000007";
     let problem = app.get(unknown).await.expect_problem(400, "unknown_event");
     assert_eq!(problem["param"], "after");

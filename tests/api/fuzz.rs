@@ -14,7 +14,7 @@ use crate::{example, path_of};
 const ROUNDS: u32 = 4_000;
 const LONGEST: Duration = Duration::from_secs(20);
 
-/// SplitMix64: the same bodies in every run.
+/// `SplitMix64`: the same bodies in every run.
 struct Random(u64);
 
 impl Random {

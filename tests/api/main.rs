@@ -1,5 +1,11 @@
 //! The contract of the HTTP interface against a real node on a real port.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where it can't go on"
+)]
+
 mod contract;
 mod defects;
 mod events;

@@ -252,5 +252,5 @@ fn the_parts_of_an_invoice_that_are_held_in_memory_are_small() {
 
     assert!(size_of::<Invoice>() <= 2_176, "{}", size_of::<Invoice>());
     assert!(size_of::<Line>() + size_of::<LineTotals>() <= 256);
-    assert!(size_of::<PendingEffect>() <= 192);
+    assert!(size_of::<PendingEffect>() <= 208);
 }

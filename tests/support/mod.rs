@@ -107,7 +107,7 @@ impl TestApp {
         let app = App::start(config, clock).await.expect("the node starts");
         let client = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
-            .timeout(Duration::from_secs(60))
+            .timeout(Duration::from_mins(1))
             .build()
             .expect("a client");
         let base = app.public_url.clone();

@@ -122,6 +122,9 @@ pub struct PendingEffect {
     #[serde(flatten)]
     pub kind: EffectKind,
     pub requested_at: Timestamp,
+    /// Of the request that led to it, and that its result is recorded under.
+    #[serde(default)]
+    pub request_id: Box<str>,
     /// Attempts that have failed.
     pub attempts: u32,
     /// Not before this; `requested_at` for the first attempt.

@@ -235,7 +235,7 @@ async fn write_kind(
     commits: &[&PreparedCommit],
 ) -> Result<u64, StoreError> {
     write_rows(connection, kind.statement(), commits, |commit, row| {
-        kind.bind(commit, row)
+        kind.bind(commit, row);
     })
     .await
 }

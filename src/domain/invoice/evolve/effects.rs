@@ -21,6 +21,7 @@ impl Invoice {
             id,
             kind,
             requested_at: at,
+            request_id: Box::default(),
             attempts: 0,
             next_attempt_at: at,
             claimed: false,

@@ -25,7 +25,12 @@ mod money;
 pub fn evolve(invoice: Option<Invoice>, recorded: &Recorded) -> Option<Invoice> {
     let mut invoice = match invoice {
         Some(mut invoice) => {
+            let first_new = invoice.next_effect;
             invoice.apply(recorded);
+            let effects = invoice.effects.iter_mut();
+            for effect in effects.filter(|effect| effect.id.sequence >= first_new) {
+                effect.request_id = recorded.request_id.as_str().into();
+            }
             invoice
         }
         None => created(recorded)?,
