@@ -4,6 +4,8 @@
 //! 60 KB, an XLSX of 300 lines 4 ms. Sizes are checked here, times are for the reader to compare:
 //! they are the machine's as much as the code's.
 
+#![expect(clippy::unwrap_used, reason = "samples are valid")]
+
 #[path = "../tests/render_documents/samples.rs"]
 #[expect(dead_code, reason = "the tests take the other samples")]
 mod samples;

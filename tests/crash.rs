@@ -1,11 +1,7 @@
 //! The real binary, killed at every step between a draft and a paid invoice. After a restart the
 //! invoice ends paid once, numbered once, mailed under one Message-ID, and no number is skipped.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "what a test relies on ends the test"
-)]
+#![expect(clippy::expect_used, reason = "what a test relies on ends the test")]
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -100,7 +96,7 @@ impl Process {
         match receiver.recv_timeout(PATIENCE) {
             Ok(Ok(base)) => Self { child, base },
             Ok(Err(log)) => panic!("the node ended before it listened:\n{log}"),
-            Err(_elapsed) => panic!("the node did not start in time"),
+            Err(elapsed) => panic!("the node did not start in time: {elapsed}"),
         }
     }
 

@@ -116,12 +116,6 @@ async fn a_failing_provider_is_424_and_after_its_last_attempt_another_method_may
         .unwrap();
     assert_eq!(charge["attempts"], 3);
     assert!(charge["last_error"]["code"].is_string());
-<<<<<<< HEAD
-    app.post(&path, with("pm_ok"))
-        .await
-        .expect_problem(409, "payment_in_progress");
-=======
->>>>>>> blackbox
     assert_eq!(app.charges(&id).await.len(), 0);
     // Nothing was charged, and nothing is under way: another method may be tried.
     let paid = app.post(&path, with("pm_ok")).await.expect(200);
