@@ -93,7 +93,7 @@ async fn create(State(state): State<Arc<Creating>>, body: Bytes) -> impl IntoRes
     }
     let commit = Commit {
         invoice: Arc::new(template.invoice),
-        expected_version: 0,
+        before: None,
         epoch: Epoch(1),
         recorded: template.recorded,
         events: template.events,

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::oneshot;
+use tracing::Instrument as _;
 
 use super::invoices::{ExecuteError, Executed, Node};
 use super::live::{Live, Published};
@@ -43,6 +44,8 @@ pub(super) struct Call {
     /// `None` for Faktor's own commands.
     pub(super) organization: Option<OrganizationId>,
     pub(super) started: AtomicBool,
+    /// The caller's, so that what is logged here has its request's id.
+    pub(super) span: tracing::Span,
 }
 
 pub(super) struct InvoiceActor {
@@ -91,10 +94,15 @@ impl Actor for InvoiceActor {
         message: InvoiceMessage,
         state: &mut InvoiceState,
     ) -> Result<(), ActorProcessingErr> {
+        // What a message needs while it is worked on is boxed: otherwise every live invoice would
+        // hold room for it as long as it lives.
         match message {
-            InvoiceMessage::Execute { call, reply } => self.execute(state, &call, reply).await,
-            InvoiceMessage::Get { reply } => self.get(state, reply).await,
-            InvoiceMessage::Wake => self.wake(state).await,
+            InvoiceMessage::Execute { call, reply } => {
+                let span = call.span.clone();
+                Box::pin(self.execute(state, &call, reply).instrument(span)).await;
+            }
+            InvoiceMessage::Get { reply } => Box::pin(self.get(state, reply)).await,
+            InvoiceMessage::Wake => Box::pin(self.wake(state)).await,
             InvoiceMessage::Retire => self.retire(&myself, state),
         }
         if matches!(state.memory, Memory::Absent) {
@@ -213,10 +221,11 @@ impl InvoiceActor {
                     });
                 }
                 Step::Changed {
-                    invoice,
+                    mut invoice,
                     recorded,
                     events,
                 } => {
+                    invoice.shrink_to_fit();
                     let commit = Commit {
                         invoice: Arc::from(invoice),
                         before: current,
@@ -261,7 +270,10 @@ impl InvoiceActor {
         if let Memory::Present(invoice) = &state.memory {
             return Ok(Some(Arc::clone(invoice)));
         }
-        let invoice = self.node.store.load(state.id).await?.map(Arc::new);
+        let invoice = self.node.store.load(state.id).await?.map(|mut invoice| {
+            invoice.shrink_to_fit();
+            Arc::new(invoice)
+        });
         state.live.publish(invoice.clone());
         state.memory = match &invoice {
             Some(invoice) => Memory::Present(Arc::clone(invoice)),

@@ -314,6 +314,7 @@ impl InvoicesHandle {
             request,
             organization,
             started: AtomicBool::new(false),
+            span: tracing::Span::current(),
         });
         let mut begun = 0;
         for _ in 0..DELIVERIES {

@@ -21,9 +21,11 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
         )?;
     }
     let outcome = until_told(&app).await;
-    tracing::info!("draining");
-    app.stop().await;
-    tracing::info!("stopped");
+    tracing::info!("draining; Ctrl-C again ends at once, and nothing acknowledged is lost");
+    tokio::select! {
+        () = app.stop() => tracing::info!("stopped"),
+        _ = tokio::signal::ctrl_c() => tracing::warn!("stopped in the middle of the drain"),
+    }
     outcome
 }
 

@@ -92,20 +92,21 @@ where
             method: request.method().clone(),
             route: request.extensions().get::<MatchedPath>().cloned(),
             origin: self.shared.origins.allowed(request.headers()),
+            traceparent: traceparent(request.headers()),
             request_id: request_id.clone(),
         };
         let shared = Arc::clone(&self.shared);
         if let Some(answer) = Origins::preflight(&request, about.origin.as_ref()) {
             return Box::pin(async move { Ok(finish(&shared, &about, started, answer)) });
         }
-        let span = span(&about, request.headers());
+        let span = span(&about);
         request.extensions_mut().insert(request_id);
         let answering = self.inner.call(request);
         Box::pin(async move {
             let limited = tokio::time::timeout(shared.time_limit, answering);
             let caught = AssertUnwindSafe(limited)
                 .catch_unwind()
-                .instrument(span.clone())
+                .instrument(span)
                 .await;
             let response = match caught {
                 Ok(Ok(Ok(response))) => response,
@@ -115,7 +116,6 @@ where
                 }
                 Err(panic) => ApiError::internal(panic_message(&*panic)).into_response(),
             };
-            let _entered = span.enter();
             Ok(finish(&shared, &about, started, response))
         })
     }
@@ -126,6 +126,8 @@ struct About {
     method: Method,
     route: Option<MatchedPath>,
     origin: Option<HeaderValue>,
+    /// The caller's trace, if it has one.
+    traceparent: Option<HeaderValue>,
     request_id: RequestId,
 }
 
@@ -134,6 +136,15 @@ impl About {
     fn route(&self) -> &str {
         self.route.as_ref().map_or("unmatched", MatchedPath::as_str)
     }
+
+    fn traceparent(&self) -> Option<&str> {
+        self.traceparent.as_ref()?.to_str().ok()
+    }
+}
+
+fn traceparent(headers: &HeaderMap) -> Option<HeaderValue> {
+    let value = headers.get(&TRACEPARENT)?;
+    (value.len() == TRACEPARENT_CHARS).then(|| value.clone())
 }
 
 /// The caller's request id if it is short and visible, else a new one.
@@ -150,14 +161,9 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"))
 }
 
-/// Reads are spans of level debug, so that the default filter costs them nothing.
-fn span(about: &About, headers: &HeaderMap) -> tracing::Span {
-    let traceparent = || {
-        headers
-            .get(&TRACEPARENT)
-            .filter(|value| value.len() == TRACEPARENT_CHARS)
-            .and_then(|value| value.to_str().ok())
-    };
+/// What is logged while the request is worked on stands in this span. Reads are spans of level
+/// debug, so that the default filter costs them nothing.
+fn span(about: &About) -> tracing::Span {
     macro_rules! request_span {
         ($level:ident) => {
             tracing::span!(
@@ -166,9 +172,7 @@ fn span(about: &About, headers: &HeaderMap) -> tracing::Span {
                 method = %about.method,
                 route = about.route(),
                 request.id = about.request_id.as_str(),
-                traceparent = traceparent(),
-                status = tracing::field::Empty,
-                latency_ms = tracing::field::Empty,
+                traceparent = about.traceparent(),
             )
         };
     }
@@ -240,15 +244,27 @@ fn write_error(about: &About, response: &mut Response) {
     error.render(response, request_id);
 }
 
+/// One line for each request, outside its span: as JSON, a span's fields are read and written anew
+/// for each line in it, and once more when a field is added.
 fn log(about: &About, status: StatusCode, latency: Duration) {
-    let latency_ms = latency.as_secs_f64() * 1_000.0;
-    let span = tracing::Span::current();
-    span.record("status", status.as_u16());
-    span.record("latency_ms", latency_ms);
+    macro_rules! answered {
+        ($level:ident) => {
+            tracing::event!(
+                tracing::Level::$level,
+                method = %about.method,
+                route = about.route(),
+                request.id = about.request_id.as_str(),
+                traceparent = about.traceparent(),
+                status = status.as_u16(),
+                latency_ms = latency.as_secs_f64() * 1_000.0,
+                "request answered"
+            )
+        };
+    }
     if about.method.is_safe() {
-        tracing::debug!(status = status.as_u16(), latency_ms, "request answered");
+        answered!(DEBUG);
     } else {
-        tracing::info!(status = status.as_u16(), latency_ms, "request answered");
+        answered!(INFO);
     }
 }
 

@@ -4,15 +4,19 @@ use serde::Serialize;
 
 use super::RenderContext;
 use super::locale::{self, Words, fill, words};
-use crate::domain::invoice::{Allowance, AllowanceValue, Invoice, Line, Payment, State, Status};
+use crate::domain::invoice::{Invoice, Line, Payment, State, Status};
 use crate::domain::money::Money;
-use crate::domain::party::{Address, Issuer, Locale, PageSize, Party};
-use crate::domain::tax::TaxCategory;
+use crate::domain::party::{Locale, PageSize};
 use crate::domain::totals::{LineTotals, TaxSubtotal};
 
 mod bank;
+mod party;
+mod sums;
 
 pub use bank::BankView;
+use party::{issuer_view, party_view, small_print};
+pub(super) use sums::category_name;
+use sums::{allowance_label, sums};
 
 /// What kind of document this is, beyond an invoice to be paid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -269,98 +273,6 @@ fn facts(invoice: &Invoice, words: &'static Words) -> Vec<Fact> {
     facts
 }
 
-/// `VAT ID DE123456789`: a tax id that starts with a country's letters is a VAT id.
-fn tax_id_line(tax_id: &str, words: &Words) -> String {
-    let mut letters = tax_id.chars();
-    let is_vat_id = letters.next().is_some_and(|c| c.is_ascii_uppercase())
-        && letters.next().is_some_and(|c| c.is_ascii_uppercase());
-    let label = if is_vat_id {
-        words.vat_id
-    } else {
-        words.tax_id
-    };
-    format!("{label} {tax_id}")
-}
-
-fn issuer_view(issuer: &Issuer, locale: Locale) -> PartyView {
-    let mut lines = issuer
-        .address
-        .as_ref()
-        .map(|address| address_lines(address, locale));
-    let lines = lines.get_or_insert_default();
-    lines.extend(issuer.email.clone());
-    lines.extend(issuer.phone.clone());
-    lines.extend(
-        issuer
-            .tax_id
-            .as_deref()
-            .map(|id| tax_id_line(id, words(locale))),
-    );
-    PartyView {
-        name: issuer.legal_name.clone(),
-        lines: std::mem::take(lines),
-    }
-}
-
-fn small_print(issuer: &Issuer, words: &Words) -> Vec<String> {
-    let tax_id = issuer.tax_id.as_deref().map(|id| tax_id_line(id, words));
-    std::iter::once(issuer.legal_name.clone())
-        .chain(issuer.registration.clone())
-        .chain(tax_id)
-        .filter(|line| !line.trim().is_empty())
-        .collect()
-}
-
-fn party_view(party: &Party, locale: Locale) -> PartyView {
-    let mut lines = party
-        .address
-        .as_ref()
-        .map_or_else(Vec::new, |address| address_lines(address, locale));
-    lines.extend(party.email.clone());
-    lines.extend(party.phone.clone());
-    lines.extend(
-        party
-            .tax_id
-            .as_deref()
-            .map(|id| tax_id_line(id, words(locale))),
-    );
-    PartyView {
-        name: party.name.clone(),
-        lines,
-    }
-}
-
-/// An address in the order its country writes it.
-fn address_lines(address: &Address, locale: Locale) -> Vec<String> {
-    let part = |part: &Option<String>| part.clone().filter(|text| !text.trim().is_empty());
-    let (city, code, state) = (
-        part(&address.city),
-        part(&address.postal_code),
-        part(&address.state),
-    );
-    let joined = |parts: [Option<String>; 2], by: &str| {
-        let parts: Vec<String> = parts.into_iter().flatten().collect();
-        (!parts.is_empty()).then(|| parts.join(by))
-    };
-    let place = match address.country.as_deref() {
-        Some("US" | "CA" | "AU" | "IN" | "MX") => {
-            vec![joined([joined([city, state], ", "), code], " ")]
-        }
-        Some("GB" | "IE" | "VN") => vec![city, state, code],
-        Some("BR") => vec![joined([city, state], " - "), code],
-        Some("IT" | "ES") => vec![joined([joined([code, city], " "), state], ", ")],
-        _ => vec![joined([code, city], " "), state],
-    };
-    let country =
-        part(&address.country).map(|code| locale::country(locale, code.trim()).to_owned());
-    [part(&address.line1), part(&address.line2)]
-        .into_iter()
-        .chain(place)
-        .chain([country])
-        .flatten()
-        .collect()
-}
-
 fn line_view(line: &Line, totals: &LineTotals, locale: Locale) -> LineView {
     let currency = totals.amount.currency;
     let discount = line.discount.as_ref().map(|discount| {
@@ -381,103 +293,6 @@ fn line_view(line: &Line, totals: &LineTotals, locale: Locale) -> LineView {
         tax: locale::percent(locale, line.tax.rate),
         discount,
         amount: locale::money(locale, totals.amount),
-    }
-}
-
-/// `Discount 10% (loyalty)`; several of a document as one: `Discount (loyalty, early)`.
-fn allowance_label(name: &str, allowances: &[Allowance], locale: Locale) -> String {
-    let mut label = name.to_owned();
-    if let [
-        Allowance {
-            value: AllowanceValue::Percent(percent),
-            ..
-        },
-    ] = allowances
-    {
-        label.push(' ');
-        label.push_str(&locale::percent(locale, *percent));
-    }
-    let reasons: Vec<&str> = allowances
-        .iter()
-        .filter_map(|allowance| allowance.reason.as_deref())
-        .collect();
-    if !reasons.is_empty() {
-        label.push_str(" (");
-        label.push_str(&reasons.join(", "));
-        label.push(')');
-    }
-    label
-}
-
-fn sums(invoice: &Invoice) -> Vec<SumView> {
-    let (content, totals) = (&invoice.content, &invoice.totals);
-    let locale = content.locale;
-    let words = words(locale);
-    let mut sums = Vec::with_capacity(totals.taxes.len() + 6);
-    let mut add = |label: String, amount: Money, weight| {
-        sums.push(SumView {
-            label,
-            amount: locale::money(locale, amount),
-            weight,
-        });
-    };
-    let subtotal = if content.prices_include_tax {
-        words.subtotal_without_tax
-    } else {
-        words.subtotal
-    };
-    add(subtotal.to_owned(), totals.lines_net, SumWeight::Plain);
-    if !content.discounts.is_empty() {
-        let label = allowance_label(words.discount, &content.discounts, locale);
-        let off = Money::new(-totals.discount.minor, totals.discount.currency);
-        add(label, off, SumWeight::Plain);
-    }
-    if !content.charges.is_empty() {
-        let label = allowance_label(words.charge, &content.charges, locale);
-        add(label, totals.charge, SumWeight::Plain);
-    }
-    if !content.discounts.is_empty() || !content.charges.is_empty() {
-        add(words.net.to_owned(), totals.net, SumWeight::Plain);
-    }
-    for tax in &totals.taxes {
-        add(tax_label(tax, locale), tax.amount, SumWeight::Plain);
-    }
-    add(words.total.to_owned(), totals.total, SumWeight::Total);
-    let paid = invoice.paid();
-    if !paid.is_zero() {
-        let paid = Money::new(-paid.minor, paid.currency);
-        add(words.amount_paid.to_owned(), paid, SumWeight::Plain);
-    }
-    // A draft owes nothing yet: its total is its last figure.
-    if invoice.issued().is_some() {
-        add(words.amount_due.to_owned(), invoice.due(), SumWeight::Due);
-    }
-    sums
-}
-
-/// `Tax 19% on €219.78`; a category without tax by its name.
-fn tax_label(tax: &TaxSubtotal, locale: Locale) -> String {
-    let words = words(locale);
-    let base = locale::money(locale, tax.base);
-    match category_name(tax.category, words) {
-        None => {
-            let rate = locale::percent(locale, tax.rate);
-            fill(words.tax_on, &[("rate", &rate), ("base", &base)])
-        }
-        Some(name) => format!("{name} ({base})"),
-    }
-}
-
-/// The name of a category without tax.
-pub(super) const fn category_name(category: TaxCategory, words: &Words) -> Option<&'static str> {
-    match category {
-        TaxCategory::S => None,
-        TaxCategory::Z => Some(words.zero_rated),
-        TaxCategory::E => Some(words.exempt),
-        TaxCategory::AE => Some(words.reverse_charge),
-        TaxCategory::K => Some(words.intra_community),
-        TaxCategory::G => Some(words.export),
-        TaxCategory::O => Some(words.not_subject),
     }
 }
 

@@ -323,6 +323,7 @@ pub fn cached_bytes(published: &Published, links: Links<'_>) -> Result<Bytes, Ap
     if let Some(bytes) = published.representation.get() {
         return Ok(bytes.clone());
     }
-    let bytes = bytes(&published.invoice, links)?;
+    // A copy of the right size: what was written into has grown by doubling.
+    let bytes = Bytes::copy_from_slice(&bytes(&published.invoice, links)?);
     Ok(published.representation.get_or_init(|| bytes).clone())
 }
