@@ -242,7 +242,7 @@ impl Node {
         };
         match tokio::time::timeout(Duration::from_secs(20), waiting).await {
             Ok(invoice) => invoice,
-            Err(_elapsed) => panic!("not in time: {:#?}", self.invoice(id).await),
+            Err(elapsed) => panic!("{elapsed}: {:#?}", self.invoice(id).await),
         }
     }
 

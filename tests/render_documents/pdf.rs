@@ -245,11 +245,7 @@ fn the_longest_texts_are_wrapped_over_pages_and_none_is_lost() {
     invoice.content.payment_terms = Some("t".repeat(5_000));
     let text = squeezed(&pages(&pdf(&invoice, &samples::context())).concat());
     for at in [0, 1, 350, 699] {
-        assert_eq!(
-            text.matches(&format!("word{at}")).count() >= 2,
-            true,
-            "word{at}"
-        );
+        assert!(text.matches(&format!("word{at}")).count() >= 2, "word{at}");
     }
     assert!(text.matches('t').count() >= 5_000);
 }
@@ -286,12 +282,12 @@ fn pages_have_the_size_that_was_asked_for() {
             .clone();
         let sides = media_box.as_array().unwrap().clone();
         [
-            sides[2].as_float().unwrap().round(),
-            sides[3].as_float().unwrap().round(),
+            format!("{:.0}", sides[2].as_float().unwrap()),
+            format!("{:.0}", sides[3].as_float().unwrap()),
         ]
     };
-    assert_eq!(size(PageSize::A4), [595.0, 842.0]);
-    assert_eq!(size(PageSize::Letter), [612.0, 792.0]);
+    assert_eq!(size(PageSize::A4), ["595", "842"]);
+    assert_eq!(size(PageSize::Letter), ["612", "792"]);
 }
 
 #[test]
