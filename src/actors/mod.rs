@@ -10,6 +10,7 @@ mod live;
 pub mod mail;
 pub mod media;
 pub mod outbox;
+mod parts;
 pub mod payment;
 pub mod pdf;
 pub mod pool;

@@ -1,7 +1,7 @@
 //! The invoice as PDF.
 //!
-//! [`head`], [`table`] and [`closing`] lay out a [`DocumentView`] on a [`flow`] of pages; printpdf
-//! writes the pages with the glyphs they use; [`save`] makes the bytes depend on nothing else.
+//! `head`, `table` and `closing` lay out a [`DocumentView`] on a `flow` of pages; printpdf
+//! writes the pages with the glyphs they use; `save` makes the bytes depend on nothing else.
 
 use super::view::DocumentView;
 use super::{RenderContext, RenderError};

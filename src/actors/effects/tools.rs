@@ -1,23 +1,19 @@
-//! Carries out pending effects through the pools and brings their results back as commands.
+//! How each kind of effect is carried out, and which command brings its result back.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use dashmap::DashMap;
 use jiff::{SignedDuration, Timestamp};
-use tokio::time::{Duration, timeout};
 
-use super::documents::{DocumentError, DocumentsHandle};
-use super::invoices::{ExecuteError, InvoicesHandle, WeakInvoices};
-use super::mail::{MailOutcome, MailWork};
-use super::payment::{PaymentOutcome, PaymentTask, PaymentWork};
-use super::pool::{Pool, PoolError};
+use super::super::documents::{DocumentError, DocumentsHandle};
+use super::super::mail::{MailOutcome, MailWork};
+use super::super::payment::{PaymentOutcome, PaymentTask, PaymentWork};
+use super::super::pool::{Pool, PoolError};
 use crate::clock::{self, Clock};
 use crate::config;
-use crate::crash_point::crash_point;
 use crate::domain::ids::EffectId;
 use crate::domain::invoice::command::{Command, Initiator, SendOrder};
-use crate::domain::invoice::effect::{EffectError, EffectKind, EffectKindName, PendingEffect};
+use crate::domain::invoice::effect::{EffectError, EffectKind, PendingEffect};
 use crate::domain::invoice::{
     DocumentFormat, Invoice, PaymentLink, ProviderPayment, StoredDocument,
 };
@@ -26,179 +22,31 @@ use crate::outbound::mail::{Attachment, MailError, OutgoingMail};
 use crate::outbound::payment::{ChargeOutcome, ChargeRequest, LinkRequest, ProviderError};
 use crate::render::{self, RenderContext};
 
-/// An effect that takes longer is given up and tried again.
-const EFFECT_TIMEOUT: Duration = Duration::from_mins(2);
 /// How long an effect that found no room waits.
 const POSTPONE: SignedDuration = SignedDuration::from_secs(2);
 
 /// What the runner needs. `public_url` and names are the same for every effect.
-pub(super) struct EffectTools {
-    pub(super) documents: DocumentsHandle,
-    pub(super) mail: Pool<MailWork>,
-    pub(super) payment: Pool<PaymentWork>,
+pub(in super::super) struct EffectTools {
+    pub(in super::super) documents: DocumentsHandle,
+    pub(in super::super) mail: Pool<MailWork>,
+    pub(in super::super) payment: Pool<PaymentWork>,
     /// The provider's name in payments and links.
-    pub(super) provider: &'static str,
-    pub(super) context: RenderContext,
-    pub(super) mail_config: config::Mail,
-    pub(super) config: config::Effects,
-    pub(super) clock: Clock,
-}
-
-/// Runs effects. Cheap to clone.
-#[derive(Clone)]
-pub(super) struct EffectRunner {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
-    tools: EffectTools,
-    invoices: WeakInvoices,
-    /// Under way in this process, whatever happens to their invoice's actor meanwhile.
-    running: DashMap<EffectId, ()>,
+    pub(in super::super) provider: &'static str,
+    pub(in super::super) context: RenderContext,
+    pub(in super::super) mail_config: config::Mail,
+    pub(in super::super) config: config::Effects,
+    pub(in super::super) clock: Clock,
 }
 
 /// Why an attempt brought no result.
-enum Failure {
+pub(super) enum Failure {
     /// It was not tried; not before this.
     Postponed(Timestamp),
     Failed(EffectError),
 }
 
-impl EffectRunner {
-    pub(super) fn new(tools: EffectTools, invoices: WeakInvoices) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                tools,
-                invoices,
-                running: DashMap::new(),
-            }),
-        }
-    }
-
-    /// Starts what is due and not under way yet.
-    pub(super) fn start(&self, invoice: &Arc<Invoice>) {
-        if invoice.effects.is_empty() {
-            return;
-        }
-        let now = self.inner.tools.clock.now();
-        for effect in invoice.due_effects(now) {
-            if effect.kind.name() == EffectKindName::Number
-                || self.inner.running.insert(effect.id.clone(), ()).is_some()
-            {
-                continue;
-            }
-            let guard = Running {
-                inner: Arc::clone(&self.inner),
-                effect: effect.id.clone(),
-            };
-            let attempt = Attempt {
-                invoice: Arc::clone(invoice),
-                effect: effect.clone(),
-            };
-            tokio::spawn(run(guard, attempt));
-        }
-    }
-
-    pub(super) fn is_running(&self, invoice: &Invoice) -> bool {
-        invoice
-            .effects
-            .iter()
-            .any(|effect| self.inner.running.contains_key(&effect.id))
-    }
-
-    /// Effects under way.
-    pub(super) fn running(&self) -> u64 {
-        self.inner.running.len() as u64
-    }
-
-    /// The command that notes a failed attempt, with the time of the next one.
-    pub(super) fn failed(&self, effect: EffectId, error: EffectError, attempt: u32) -> Command {
-        self.inner.tools.failed(effect, error, attempt)
-    }
-}
-
-/// An attempt at an effect, with the invoice as it was when the attempt began.
-struct Attempt {
-    invoice: Arc<Invoice>,
-    effect: PendingEffect,
-}
-
-/// Marks an effect as under way until dropped, whatever ends it.
-struct Running {
-    inner: Arc<Inner>,
-    effect: EffectId,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.inner.running.remove(&self.effect);
-    }
-}
-
-async fn run(guard: Running, attempt: Attempt) {
-    let Attempt { invoice, effect } = &attempt;
-    let inner = Arc::clone(&guard.inner);
-    let Some(invoices) = inner.invoices.upgrade() else {
-        return;
-    };
-    if needs_claim(effect)
-        && let Err(error) = inner.claim(&invoices, effect).await
-    {
-        tracing::warn!(effect.id = %effect.id, %error, "an attempt could not be noted, so it was not made; tried again later");
-        return;
-    }
-    crash_point("before_effect", Some(effect.kind.name().name()));
-    let performed = timeout(EFFECT_TIMEOUT, inner.tools.perform(invoice, effect)).await;
-    crash_point("after_effect", Some(effect.kind.name().name()));
-    let result = performed.unwrap_or_else(|_| Err(Failure::Failed(timed_out())));
-    let command = inner.tools.result_command(effect, result);
-    let by = inner.tools.initiator(&command);
-    if let Err(error) = invoices
-        .execute_internal(invoice.id, command, by, &effect.request_id)
-        .await
-    {
-        tracing::warn!(effect.id = %effect.id, %error, "an effect's result could not be noted; the effect is repeated with the same key");
-    }
-    // Only now may this effect be started again.
-    drop(guard);
-}
-
-/// A mail can't be made idempotent by its receiver, so the attempt itself is persisted first.
-const fn needs_claim(effect: &PendingEffect) -> bool {
-    matches!(
-        effect.kind,
-        EffectKind::Mail { .. } | EffectKind::UploadNotice { .. }
-    ) && !effect.claimed
-}
-
-fn timed_out() -> EffectError {
-    EffectError {
-        code: "timed_out".to_owned(),
-        detail: format!("not done within {} s", EFFECT_TIMEOUT.as_secs()),
-        permanent: false,
-        outcome_unknown: true,
-    }
-}
-
-impl Inner {
-    async fn claim(
-        &self,
-        invoices: &InvoicesHandle,
-        effect: &PendingEffect,
-    ) -> Result<(), ExecuteError> {
-        let command = Command::ClaimEffect {
-            effect: effect.id.clone(),
-        };
-        let id = effect.id.invoice;
-        invoices
-            .execute_internal(id, command, Initiator::System, &effect.request_id)
-            .await?;
-        Ok(())
-    }
-}
-
 impl EffectTools {
-    async fn perform(
+    pub(super) async fn perform(
         &self,
         invoice: &Arc<Invoice>,
         effect: &PendingEffect,
@@ -433,7 +281,7 @@ impl EffectTools {
         format!("{effect}@{host}")
     }
 
-    fn initiator(&self, command: &Command) -> Initiator {
+    pub(super) fn initiator(&self, command: &Command) -> Initiator {
         match command {
             Command::ReceiveProviderPayment { .. } | Command::FailCharge { .. } => {
                 Initiator::Provider(self.provider.to_owned())
@@ -442,7 +290,11 @@ impl EffectTools {
         }
     }
 
-    fn result_command(&self, effect: &PendingEffect, result: Result<Command, Failure>) -> Command {
+    pub(super) fn result_command(
+        &self,
+        effect: &PendingEffect,
+        result: Result<Command, Failure>,
+    ) -> Command {
         let kind = effect.kind.name().name();
         let (state, command) = match result {
             Ok(command) => ("completed", command),
@@ -466,7 +318,7 @@ impl EffectTools {
         command
     }
 
-    fn failed(&self, effect: EffectId, error: EffectError, attempt: u32) -> Command {
+    pub(super) fn failed(&self, effect: EffectId, error: EffectError, attempt: u32) -> Command {
         let retry_at = self.later(self.backoff(attempt));
         let max_attempts = self.config.max_attempts;
         Command::FailEffect {
