@@ -73,7 +73,8 @@ impl App {
         let config = Arc::new(config);
         let data_dir = &config.storage.data_dir;
 
-        let metrics = telemetry::metrics();
+        // Beside the rest: the recorder first measures the processor's clock for some milliseconds.
+        let metrics = tokio::task::spawn_blocking(telemetry::metrics);
         let (stores, store) = SqliteStore::open(data_dir, SqliteOptions::default()).await?;
         let sandbox = open_sandbox(&config, &public_url, clock.clone())?;
         let payments = Arc::new(Payments::Sandbox(sandbox.clone()));
@@ -98,6 +99,7 @@ impl App {
             auth,
         });
         let actors = RunningActors::start(parts.clone()).await?;
+        let metrics = metrics.await.unwrap_or_else(|_| telemetry::metrics());
         let services = Services {
             public_url: public_url.as_str().into(),
             clock,

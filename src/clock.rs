@@ -55,7 +55,9 @@ pub fn random_hex<const BYTES: usize>() -> String {
 /// Random bytes fit for secrets.
 pub fn random_bytes<const BYTES: usize>() -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
-    if aws_lc_rs::rand::fill(&mut bytes).is_err() {
+    // Straight from the kernel: the cryptography library's generator would first measure the
+    // processor's jitter for some 30 ms.
+    if getrandom::fill(&mut bytes).is_err() {
         // Without randomness no secret is safe: nothing sensible can go on.
         std::process::abort();
     }

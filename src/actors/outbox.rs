@@ -101,8 +101,8 @@ impl Outbox {
         self.handle.nudged.store(false, Ordering::Release);
         loop {
             match self.store.publish(BATCH).await {
-                Ok(events) if events.is_empty() => return,
-                Ok(events) => self.tell(events.len()),
+                Ok(0) => return,
+                Ok(count) => self.tell(count),
                 Err(error) => {
                     tracing::warn!(%error, "events could not be published; tried again in 2 s");
                     return;
@@ -111,9 +111,9 @@ impl Outbox {
         }
     }
 
-    fn tell(&self, count: usize) {
-        metrics::counter!("faktor_outbox_published_total").increment(count as u64);
-        let total = self.handle.total.fetch_add(count as u64, Ordering::Relaxed) + count as u64;
+    fn tell(&self, count: u64) {
+        metrics::counter!("faktor_outbox_published_total").increment(count);
+        let total = self.handle.total.fetch_add(count, Ordering::Relaxed) + count;
         self.handle.published.send_replace(total);
     }
 }

@@ -37,26 +37,17 @@ pub(crate) async fn events_get_gapless_positions_in_the_order_of_their_commits(s
             stores.invoices.commit(second).await.unwrap();
         }
     }
-    let mut published = Vec::new();
+    let mut published = 0;
     loop {
         let part = stores.feed.publish(7).await.unwrap();
-        assert!(part.len() <= 7);
-        if part.is_empty() {
+        assert!(part <= 7);
+        if part == 0 {
             break;
         }
-        published.extend(part);
+        published += part;
     }
-    let events: Vec<_> = published
-        .iter()
-        .map(|published| published.event.clone())
-        .collect();
-    assert_eq!(events, expected);
+    assert_eq!(published, expected.len() as u64);
     for organization in [one, two] {
-        let of_it = published
-            .iter()
-            .filter(|it| it.event.organization == organization);
-        let positions: Vec<_> = of_it.map(|published| published.position).collect();
-        assert_eq!(positions, (1..=10).collect::<Vec<u64>>());
         let expected: Vec<_> = expected
             .iter()
             .filter(|event| event.organization == organization)
@@ -78,11 +69,11 @@ pub(crate) async fn a_reader_that_follows_its_cursor_misses_nothing(stores: &Sto
             stores.invoices.commit(commit).await.unwrap();
         }
     });
-    let total = 8 * 13;
+    let total: usize = 8 * 13;
     let publisher = async {
         let mut published = 0;
-        while published < total {
-            published += stores.feed.publish(5).await.unwrap().len();
+        while published < total as u64 {
+            published += stores.feed.publish(5).await.unwrap();
         }
     };
     let reader = async {
@@ -116,8 +107,8 @@ pub(crate) async fn a_reader_that_follows_its_cursor_misses_nothing(stores: &Sto
 pub(crate) async fn each_event_is_published_once(stores: &Stores) {
     let invoice = draft(new_organization());
     stores.invoices.commit(creation(&invoice)).await.unwrap();
-    assert_eq!(stores.feed.publish(10).await.unwrap().len(), 1);
-    assert_eq!(stores.feed.publish(10).await.unwrap().len(), 0);
+    assert_eq!(stores.feed.publish(10).await.unwrap(), 1);
+    assert_eq!(stores.feed.publish(10).await.unwrap(), 0);
     assert_eq!(
         stores
             .invoices

@@ -1,22 +1,18 @@
 //! The outbox and the feed.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
-use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
-use sqlx::{QueryBuilder, Row};
-use uuid::Uuid;
+use sqlx::sqlite::SqliteConnection;
 
 use super::SqliteStore;
 use super::columns::{Columns, id_bytes, integer};
 use super::error::fault;
 use crate::domain::ids::{EventId, OrganizationId};
 use crate::domain::invoice::event::PublicEvent;
-use crate::store::{FeedEvent, FeedStore, StoreError};
+use crate::store::{FeedStore, StoreError};
 
 #[async_trait]
 impl FeedStore for SqliteStore {
-    async fn publish(&self, limit: u16) -> Result<Vec<FeedEvent>, StoreError> {
+    async fn publish(&self, limit: u16) -> Result<u64, StoreError> {
         self.writer
             .transaction(move |connection| Box::pin(publish(connection, limit)))
             .await
@@ -86,77 +82,32 @@ impl SqliteStore {
     }
 }
 
-/// Moves the oldest events from the outbox to the feed. What is taken out is what is put in, so
-/// nothing that commits in between is lost, on a database with many writers either.
-async fn publish(
-    connection: &mut SqliteConnection,
-    limit: u16,
-) -> Result<Vec<FeedEvent>, StoreError> {
-    let mut taken = sqlx::query(
-        "DELETE FROM outbox WHERE sequence IN \
-         (SELECT sequence FROM outbox ORDER BY sequence LIMIT $1) \
-         RETURNING sequence, organization, invoice, version, event_id, \
-         (SELECT event FROM history WHERE history.invoice = outbox.invoice \
-          AND history.version = outbox.version) AS event",
+/// Moves the oldest events from the outbox to the feed, where each organization's positions go on in
+/// the order of the outbox; how many left the outbox. The rows never leave the database. Only what
+/// has its place in the feed is taken out, so nothing that commits in between is lost, on a database
+/// with many writers either.
+async fn publish(connection: &mut SqliteConnection, limit: u16) -> Result<u64, StoreError> {
+    sqlx::query(
+        "INSERT INTO feed (organization, position, event_id, invoice, version) \
+         SELECT organization, COALESCE((SELECT MAX(feed.position) FROM feed \
+         WHERE feed.organization = event.organization), 0) \
+         + ROW_NUMBER() OVER (PARTITION BY organization ORDER BY sequence), \
+         event_id, invoice, version \
+         FROM (SELECT * FROM outbox ORDER BY sequence LIMIT $1) AS event WHERE TRUE \
+         ON CONFLICT (event_id) DO NOTHING",
     )
     .bind(i64::from(limit))
-    .fetch_all(&mut *connection)
+    .execute(&mut *connection)
     .await
     .map_err(fault)?;
-    if taken.is_empty() {
-        return Ok(Vec::new());
-    }
-    // RETURNING promises no order.
-    taken.sort_by_key(|row| row.get_as::<i64>("sequence").unwrap_or(i64::MAX));
-    let positions = give_positions(connection, &taken).await?;
-    let mut published = Vec::with_capacity(taken.len());
-    for row in &taken {
-        // An event that has its place already was published before: it is not told again.
-        if let Some(&position) = positions.get(&row.id("event_id")?) {
-            published.push(FeedEvent {
-                position,
-                event: row.json("event")?,
-            });
-        }
-    }
-    Ok(published)
-}
-
-/// Continues each organization's positions, in the order of the outbox.
-async fn give_positions(
-    connection: &mut SqliteConnection,
-    taken: &[SqliteRow],
-) -> Result<HashMap<Uuid, u64>, StoreError> {
-    /// Rows of one statement: keeps its values below the databases' limits.
-    const MAX_ROWS: usize = 256;
-    let mut positions = HashMap::with_capacity(taken.len());
-    for chunk in taken.chunks(MAX_ROWS) {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "WITH event (sequence, organization, invoice, version, event_id) AS (",
-        );
-        query.push_values(chunk, |mut row, event| {
-            row.push_bind(event.try_get::<i64, _>("sequence").ok())
-                .push_bind(event.try_get::<Vec<u8>, _>("organization").ok())
-                .push_bind(event.try_get::<Vec<u8>, _>("invoice").ok())
-                .push_bind(event.try_get::<i64, _>("version").ok())
-                .push_bind(event.try_get::<Vec<u8>, _>("event_id").ok());
-        });
-        query.push(
-            ") INSERT INTO feed (organization, position, event_id, invoice, version) \
-             SELECT organization, COALESCE((SELECT MAX(feed.position) FROM feed \
-             WHERE feed.organization = event.organization), 0) \
-             + ROW_NUMBER() OVER (PARTITION BY organization ORDER BY sequence), \
-             event_id, invoice, version FROM event WHERE TRUE \
-             ON CONFLICT (event_id) DO NOTHING RETURNING event_id, position",
-        );
-        let rows = query
-            .build()
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(fault)?;
-        for row in rows {
-            positions.insert(row.id("event_id")?, row.unsigned("position")?);
-        }
-    }
-    Ok(positions)
+    let taken = sqlx::query(
+        "DELETE FROM outbox WHERE sequence IN \
+         (SELECT sequence FROM outbox ORDER BY sequence LIMIT $1) \
+         AND EXISTS (SELECT 1 FROM feed WHERE feed.event_id = outbox.event_id)",
+    )
+    .bind(i64::from(limit))
+    .execute(&mut *connection)
+    .await
+    .map_err(fault)?;
+    Ok(taken.rows_affected())
 }
