@@ -53,7 +53,9 @@ fn subscriber<W>(
 where
     W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse(&config.filter)?;
+    // Each actor of the library opens a span for life, which would cost every live invoice. A filter
+    // that names the library has its way.
+    let filter = EnvFilter::builder().parse(format!("ractor=warn,{}", config.filter))?;
     let is_human = match config.format {
         LogFormat::Auto => is_terminal,
         LogFormat::Human => true,

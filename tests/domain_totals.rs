@@ -348,10 +348,10 @@ fn the_largest_numbers_allowed_are_refused_or_right_but_never_wrong() {
     let largest = |quantity: &str, price: &str| {
         let mut content = content();
         content.lines = vec![line(quantity, price, "99.9999")];
-        content.lines[0].discount = Some(faktor::domain::invoice::Allowance {
+        content.lines[0].discount = Some(Box::new(faktor::domain::invoice::Allowance {
             value: AllowanceValue::Percent(decimal("0.0001")),
             reason: None,
-        });
+        }));
         content
     };
     assert_eq!(

@@ -58,7 +58,7 @@ fn all_problems_are_reported_at_once_with_their_paths() {
         });
         content.lines.push(line("0.0000001", "-1", "101"));
         content.lines.push(line("1", "1", "19"));
-        content.lines[0].discount = Some(percent("100.1"));
+        content.lines[0].discount = Some(Box::new(percent("100.1")));
         content.lines[2].description = String::new();
         content.discounts = vec![amount("0.001")];
         content.metadata.insert("project".to_owned(), chars(501));
@@ -207,7 +207,7 @@ fn amounts_that_no_invoice_can_hold_are_refused() {
     assert_eq!(found, ["lines: negative_total"]);
     let found = changed(|c| c.discounts = vec![percent("50"), amount("50.01")]);
     assert_eq!(found, ["discounts[1]: discount_too_large"]);
-    let found = changed(|c| c.lines[0].discount = Some(amount("100.01")));
+    let found = changed(|c| c.lines[0].discount = Some(Box::new(amount("100.01"))));
     assert_eq!(found, ["lines[0].discount: discount_too_large"]);
     let found = changed(|c| {
         c.lines[0].quantity = Decimal::ZERO;
@@ -327,10 +327,10 @@ fn days_parties_and_mail_texts_are_checked() {
         ["due_in_days: out_of_range"]
     );
     let found = changed(|c| {
-        c.ship_to = Some(Party {
+        c.ship_to = Some(Box::new(Party {
             email: Some("a@b".to_owned()),
             ..Party::default()
-        });
+        }));
         c.mail_texts = MailTexts {
             subject: Some("a\nb".to_owned()),
             ..MailTexts::default()

@@ -20,8 +20,6 @@ pub(crate) struct Plan {
     /// Time between two requests of one connection; none: the next as soon as the last is answered.
     /// Latency then counts from the time the request was due.
     pub(crate) pace: Option<Duration>,
-    /// What to wait after an answer of 429.
-    pub(crate) refused_wait: Duration,
 }
 
 impl Plan {
@@ -30,7 +28,6 @@ impl Plan {
             connections,
             duration,
             pace: None,
-            refused_wait: Duration::from_millis(50),
         }
     }
 }
@@ -91,7 +88,8 @@ impl Connection {
                     .position(|four| four == b"\r\n\r\n");
                 if let Some(end) = end {
                     body = from + end + 4;
-                    wanted = body + content_length(&self.buffer[..body]);
+                    // Our servers never send chunks here.
+                    wanted = body + number_of(&self.buffer[..body], "content-length").unwrap_or(0);
                 }
             }
         }
@@ -109,17 +107,15 @@ impl Connection {
     }
 }
 
-/// The length of an answer's body; 0 where there is none. Our servers never send chunks here.
-fn content_length(head: &[u8]) -> usize {
+/// A header's number, in an answer's head.
+fn number_of(head: &[u8], header: &str) -> Option<usize> {
     let head = std::str::from_utf8(head).unwrap();
     let mut lines = head.split("\r\n");
-    lines
-        .find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            name.eq_ignore_ascii_case("content-length")
-                .then(|| value.trim().parse().unwrap())
-        })
-        .unwrap_or(0)
+    lines.find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case(header)
+            .then(|| value.trim().parse().unwrap())
+    })
 }
 
 /// A request's bytes.
@@ -204,7 +200,9 @@ async fn one_connection(
             }
             429 => {
                 load.refused += 1;
-                tokio::time::sleep(plan.refused_wait).await;
+                let wait = number_of(&connection.buffer[..body], "retry-after").unwrap_or(1);
+                let wait = Duration::from_secs(wait as u64);
+                tokio::time::sleep(wait.min(until - Instant::now().min(until))).await;
             }
             _ => panic!(
                 "{status}: {}",

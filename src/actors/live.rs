@@ -1,6 +1,6 @@
 //! The invoices that live in memory: who they are, what they look like, how much waits for them.
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
@@ -17,8 +17,11 @@ use crate::domain::invoice::Invoice;
 #[derive(Debug)]
 pub struct Published {
     pub invoice: Arc<Invoice>,
-    /// Filled by the edge: the JSON body of `GET /v1/invoices/{id}`.
+    /// Filled by the edge: the JSON body of `GET /v1/invoices/{id}`, from the second read on. What is
+    /// read once is not worth its memory.
     pub representation: OnceLock<Bytes>,
+    /// Whether it was read before.
+    pub was_read: AtomicBool,
 }
 
 impl Published {
@@ -26,6 +29,7 @@ impl Published {
         Self {
             invoice,
             representation: OnceLock::new(),
+            was_read: AtomicBool::new(false),
         }
     }
 }

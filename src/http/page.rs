@@ -256,7 +256,7 @@ fn payment_url(invoice: &Invoice) -> Option<&str> {
     invoice
         .payment
         .link
-        .as_ref()
+        .as_deref()
         .filter(fits)
         .map(|link| link.url.as_str())
 }

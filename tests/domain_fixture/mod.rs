@@ -190,7 +190,7 @@ fn any_line(random: &mut Random, currency: Currency) -> Line {
     Line {
         quantity,
         unit_price,
-        discount,
+        discount: discount.map(Box::new),
         tax,
         ..line("1", "1", "19")
     }

@@ -38,7 +38,7 @@ fn sums(content: &Content) -> String {
 #[test]
 fn the_example_of_the_http_contract_comes_out_as_written_there() {
     let mut content = with(vec![line("2.5", "99.90", "19")]);
-    content.lines[0].discount = Some(percent("10"));
+    content.lines[0].discount = Some(Box::new(percent("10")));
     content.discounts = vec![amount("5.00")];
     let totals = Totals::of(&content).unwrap();
     assert_eq!(totals.lines[0].before_discount.to_string(), "249.75");
@@ -135,12 +135,12 @@ fn a_discount_may_take_everything_but_not_more() {
     assert_eq!(Totals::of(&content), too_large(Part::Discount(2)));
 
     content.discounts.clear();
-    content.lines[0].discount = Some(amount("100.00"));
+    content.lines[0].discount = Some(Box::new(amount("100.00")));
     assert_eq!(sums(&content), "0.00 - 0.00 + 0.00 = 0.00, 0.00, 0.00");
-    content.lines[0].discount = Some(amount("100.01"));
+    content.lines[0].discount = Some(Box::new(amount("100.01")));
     assert_eq!(Totals::of(&content), too_large(Part::LineDiscount(0)));
     content.lines[0].quantity = Decimal::NEGATIVE_ONE;
-    content.lines[0].discount = Some(amount("0.01"));
+    content.lines[0].discount = Some(Box::new(amount("0.01")));
     assert_eq!(Totals::of(&content), too_large(Part::LineDiscount(0)));
 }
 

@@ -59,14 +59,14 @@ fn only_what_is_due_can_be_paid() {
 #[test]
 fn a_declined_payment_is_said_while_money_is_due() {
     let mut invoice = samples::open();
-    invoice.payment.last_failure = Some(FailedCharge {
+    invoice.payment.last_failure = Some(Box::new(FailedCharge {
         effect: "inv_00000000000000000000000000000007-charge-1"
             .parse()
             .unwrap(),
         code: "card_declined".to_owned(),
         detail: "The card was declined.".to_owned(),
         at: invoice.created_at,
-    });
+    }));
     assert!(page(&invoice).contains("last payment attempt was declined"));
     invoice.state = samples::paid().state;
     assert!(!page(&invoice).contains("last payment attempt was declined"));

@@ -68,10 +68,10 @@ pub(crate) fn issuer() -> Issuer {
 /// The example of API.md: 2.5 hours at 99.90 less 10 %, 5.00 off, 19 % tax: 261.54.
 pub(crate) fn content() -> Content {
     let mut consulting = line("Consulting", "2.5", Some("hour"), "99.90", "19");
-    consulting.discount = Some(Allowance {
+    consulting.discount = Some(Box::new(Allowance {
         value: AllowanceValue::Percent(decimal("10")),
         reason: None,
-    });
+    }));
     Content {
         issuer: issuer(),
         customer: None,
@@ -195,7 +195,7 @@ pub(crate) fn void() -> Invoice {
 pub(crate) fn rich(locale: Locale) -> Invoice {
     let mut content = content();
     content.locale = locale;
-    content.ship_to = Some(Party {
+    content.ship_to = Some(Box::new(Party {
         name: "Ada Werkstatt".to_owned(),
         address: Some(Address {
             line1: Some("Tor 3".to_owned()),
@@ -206,7 +206,7 @@ pub(crate) fn rich(locale: Locale) -> Invoice {
             ..Address::default()
         }),
         ..Party::default()
-    });
+    }));
     content.reference = Some("Project Aurora".to_owned());
     content.lines.push(line(
         "Annual support plan with guaranteed response time, including updates, monitoring and a \

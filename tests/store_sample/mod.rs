@@ -196,7 +196,7 @@ pub(crate) fn waking(mut invoice: Invoice, wake_at: Timestamp) -> Invoice {
         cc: Vec::new(),
         message: None,
     };
-    invoice.delivery.scheduled = Some(ScheduledSend { at: wake_at, order });
+    invoice.delivery.scheduled = Some(Box::new(ScheduledSend { at: wake_at, order }));
     invoice
 }
 

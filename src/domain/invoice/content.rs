@@ -48,7 +48,7 @@ pub struct Line {
     /// In major units; may have more decimals than the currency.
     pub unit_price: Decimal,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub discount: Option<Allowance>,
+    pub discount: Option<Box<Allowance>>,
     pub tax: Tax,
 }
 
@@ -62,7 +62,7 @@ pub struct Content {
     pub customer: Option<CustomerId>,
     pub bill_to: Party,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ship_to: Option<Party>,
+    pub ship_to: Option<Box<Party>>,
     pub currency: Currency,
     pub prices_include_tax: bool,
     pub rounding: Rounding,

@@ -179,9 +179,9 @@ pub struct PaymentState {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub received: Vec<Payment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub link: Option<PaymentLink>,
+    pub link: Option<Box<PaymentLink>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_failure: Option<FailedCharge>,
+    pub last_failure: Option<Box<FailedCharge>>,
 }
 
 /// A document that was rendered and stored.
@@ -245,7 +245,7 @@ pub struct DeliveryState {
     pub problems: Vec<Problem>,
     /// A send that waits for its time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scheduled: Option<ScheduledSend>,
+    pub scheduled: Option<Box<ScheduledSend>>,
 }
 
 /// A send to be done by the clock.
@@ -270,6 +270,8 @@ pub struct RememberedRequest {
 }
 
 /// The invoice aggregate: what `decide` reads and the store keeps as the snapshot.
+///
+/// Thousands of them live in memory: what is large and mostly absent is boxed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invoice {
     pub id: InvoiceId,

@@ -183,7 +183,7 @@ impl UploadedInvoice {
             issuer,
             customer: None,
             bill_to: bill_to.unwrap_or_default(),
-            ship_to,
+            ship_to: ship_to.map(Box::new),
             currency: organization.currency,
             prices_include_tax: false,
             rounding: organization.rounding,

@@ -115,9 +115,9 @@ impl LineInput {
             quantity: required(self.quantity, "quantity", problems).unwrap_or(Decimal::ONE),
             unit: optional(self.unit, "unit", problems),
             unit_price: required(self.unit_price, "unit_price", problems).unwrap_or(Decimal::ZERO),
-            discount: self
-                .discount
-                .map(|Object(discount)| problems.within("discount", |found| discount.read(found))),
+            discount: self.discount.map(|Object(discount)| {
+                Box::new(problems.within("discount", |found| discount.read(found)))
+            }),
             tax: match self.tax {
                 Some(Object(tax)) => problems.within("tax", |found| tax.read(found)),
                 None => default_tax.clone(),
@@ -266,7 +266,8 @@ impl ContentInput {
             Patch::Absent => {}
             Patch::Null => content.ship_to = None,
             Patch::Value(Object(party)) => {
-                content.ship_to = Some(problems.within("ship_to", |found| party.read(found)));
+                let party = problems.within("ship_to", |found| party.read(found));
+                content.ship_to = Some(Box::new(party));
             }
         }
         let settings = organization;

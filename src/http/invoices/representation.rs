@@ -1,5 +1,7 @@
 //! An invoice as the API shows it: the one place that writes it.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use jiff::civil::Date;
 use serde::Serialize;
@@ -318,12 +320,16 @@ pub fn bytes(invoice: &Invoice, links: Links<'_>) -> Result<Bytes, ApiError> {
     to_json(&representation(invoice, links))
 }
 
-/// The JSON of a live invoice, written once for each version.
+/// The JSON of a live invoice, kept from the second read of a version on.
 pub fn cached_bytes(published: &Published, links: Links<'_>) -> Result<Bytes, ApiError> {
     if let Some(bytes) = published.representation.get() {
         return Ok(bytes.clone());
     }
+    let bytes = bytes(&published.invoice, links)?;
+    if !published.was_read.swap(true, Ordering::Relaxed) {
+        return Ok(bytes);
+    }
     // A copy of the right size: what was written into has grown by doubling.
-    let bytes = Bytes::copy_from_slice(&bytes(&published.invoice, links)?);
-    Ok(published.representation.get_or_init(|| bytes).clone())
+    let kept = || Bytes::copy_from_slice(&bytes);
+    Ok(published.representation.get_or_init(kept).clone())
 }

@@ -114,10 +114,10 @@ impl Invoice {
                 if let Some(issuer) = issuer {
                     self.content.issuer = (**issuer).clone();
                 }
-                self.delivery.scheduled = Some(ScheduledSend {
+                self.delivery.scheduled = Some(Box::new(ScheduledSend {
                     at: *at,
                     order: order.clone(),
-                });
+                }));
                 self.expect_delivery();
             }
             Entry::SendCancelled { problems } => {
@@ -162,12 +162,12 @@ impl Invoice {
             } => {
                 self.drop_effect(effect);
                 let (effect, code, detail) = (effect.clone(), code.clone(), detail.clone());
-                self.payment.last_failure = Some(FailedCharge {
+                self.payment.last_failure = Some(Box::new(FailedCharge {
                     effect,
                     code,
                     detail,
                     at,
-                });
+                }));
             }
             Entry::ChargeSettled { effect, payment } => {
                 self.drop_effect(effect);

@@ -65,14 +65,14 @@ impl Invoice {
         self.drop_effect(effect);
         let due = self.due();
         let fits = |link: &PaymentLink| link.active && link.amount == due;
-        let keep_old = self.payment.link.as_ref().is_some_and(fits) && link.amount != due;
+        let keep_old = self.payment.link.as_deref().is_some_and(fits) && link.amount != due;
         let obsolete = if keep_old {
             Some(link.id.clone())
         } else {
-            let old = self.payment.link.replace(PaymentLink {
+            let old = self.payment.link.replace(Box::new(PaymentLink {
                 active: true,
                 ..link.clone()
-            });
+            }));
             old.filter(|old| old.active && old.id != link.id)
                 .map(|old| old.id)
         };

@@ -38,7 +38,7 @@ pub fn representation<'a>(invoice: &'a Invoice, links: Links<'_>) -> InvoiceBody
         issuer: &content.issuer,
         customer: content.customer,
         bill_to: &content.bill_to,
-        ship_to: content.ship_to.as_ref(),
+        ship_to: content.ship_to.as_deref(),
         currency,
         prices_include_tax: content.prices_include_tax,
         rounding: content.rounding,
@@ -154,7 +154,7 @@ fn show_tax_subtotal(row: &TaxSubtotal) -> TaxSubtotalBody<'_> {
 
 fn show_payment(invoice: &Invoice) -> PaymentBody<'_> {
     let payment = &invoice.payment;
-    let link = payment.link.as_ref();
+    let link = payment.link.as_deref();
     PaymentBody {
         status: invoice.payment_status(),
         url: link
@@ -162,7 +162,7 @@ fn show_payment(invoice: &Invoice) -> PaymentBody<'_> {
             .map(|link| link.url.as_str()),
         provider: link.map(|link| link.provider.as_str()),
         received: payment.received.iter().map(show_received).collect(),
-        last_failure: payment.last_failure.as_ref().map(show_failure),
+        last_failure: payment.last_failure.as_deref().map(show_failure),
     }
 }
 
