@@ -8,6 +8,7 @@ pub mod config;
 pub mod crash_point;
 pub mod domain;
 pub mod http;
+mod json;
 pub mod outbound;
 pub mod render;
 pub mod store;

@@ -159,10 +159,7 @@ fn describe() {
         Unit::Seconds,
         "Time of one transaction, its sync to disk included."
     );
-    describe_counter!(
-        "faktor_outbox_published_total",
-        "Public events put into the feed."
-    );
+    describe_counter!("faktor_outbox_published_total", "Public events told of.");
     describe_counter!(
         "faktor_inbox_delivered_total",
         "Webhooks that reached their invoice."
@@ -260,7 +257,7 @@ mod tests {
             "faktor_store_commit_seconds_bucket{le=\"0.005\"} 1",
             "faktor_store_batch_size_bucket{le=\"4\"} 1",
             "faktor_outbox_published_total 1",
-            "# HELP faktor_outbox_published_total Public events put into the feed.",
+            "# HELP faktor_outbox_published_total Public events told of.",
             "# TYPE faktor_store_batch_size histogram",
         ] {
             assert!(text.contains(line), "{line}\n{text}");

@@ -322,7 +322,7 @@ fn create(organization: OrganizationId) -> Command {
     };
     Command::Create {
         organization,
-        content: Box::new(content),
+        content: Arc::new(content),
         page_secret: random_hex::<16>(),
     }
 }

@@ -4,6 +4,8 @@
 
 mod domain_fixture;
 
+use std::sync::Arc;
+
 use domain_fixture::{content, currency, decimal, issuer, line};
 use faktor::domain::invoice::{Allowance, AllowanceValue, Content, validate};
 use faktor::domain::limits;
@@ -138,10 +140,10 @@ fn control_characters_are_refused_and_line_breaks_allowed_where_texts_are_long()
         changed(|c| c.purchase_order = Some(broken.clone())).len(),
         1
     );
-    let normalized = validate::normalized(&Content {
+    let normalized = validate::normalized(&Arc::new(Content {
         memo: Some("a\r\nb".to_owned()),
         ..content()
-    });
+    }));
     assert_eq!(normalized.memo.as_deref(), Some("a\nb"));
 }
 

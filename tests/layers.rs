@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("render", &["domain"]),
-    ("store", &["domain", "clock", "config", "crash_point"]),
+    (
+        "store",
+        &["domain", "clock", "config", "crash_point", "json"],
+    ),
     ("outbound", &["domain", "clock", "config"]),
     (
         "actors",
@@ -26,7 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "http",
         &[
-            "domain", "render", "store", "outbound", "actors", "clock", "config",
+            "domain", "render", "store", "outbound", "actors", "clock", "config", "json",
         ],
     ),
 ];

@@ -105,8 +105,8 @@ impl Actor for InvoiceActor {
             InvoiceMessage::Wake => Box::pin(self.wake(state)).await,
             InvoiceMessage::Retire => self.retire(&myself, state),
         }
-        if matches!(state.memory, Memory::Absent) {
-            // Nothing is worth remembering of an id that names nothing.
+        if !matches!(state.memory, Memory::Present(_)) {
+            // Nothing is worth remembering of an id that names nothing, or whose create was refused.
             self.stop(&myself, state);
         }
         Ok(())

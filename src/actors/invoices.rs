@@ -360,7 +360,7 @@ impl InvoicesHandle {
             if shard.send(ShardMessage::Activate { id, reply }).is_ok()
                 && let Ok(live) = answer.await
             {
-                if self.node.live.len() > self.node.live.bounds.live {
+                if self.node.live.wants_retiring() {
                     self.retire_idle();
                 }
                 return Ok(live);

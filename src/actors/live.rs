@@ -90,6 +90,8 @@ pub(super) struct LiveInvoices {
     invoices: DashMap<InvoiceId, Arc<Live>>,
     watchers: DashMap<InvoiceId, watch::Sender<u64>>,
     waiting: AtomicUsize,
+    /// Invoices that came to life since somebody last looked for ones to retire.
+    since_retiring: AtomicUsize,
     pub(super) bounds: Bounds,
 }
 
@@ -117,8 +119,20 @@ impl LiveInvoices {
             invoices: DashMap::new(),
             watchers: DashMap::new(),
             waiting: AtomicUsize::new(0),
+            since_retiring: AtomicUsize::new(0),
             bounds,
         }
+    }
+
+    /// Called for each invoice that came to life: whether there are too many now. Looking goes
+    /// through all of them, so it is asked for once in a twentieth of the bound.
+    pub(super) fn wants_retiring(&self) -> bool {
+        let since = self.since_retiring.fetch_add(1, Ordering::Relaxed);
+        let due = since >= self.bounds.live / 20 && self.invoices.len() > self.bounds.live;
+        if due {
+            self.since_retiring.store(0, Ordering::Relaxed);
+        }
+        due
     }
 
     pub(super) fn get(&self, id: InvoiceId) -> Option<Arc<Live>> {

@@ -1,4 +1,4 @@
-//! Public events on their way out: published to the feed in order, by one actor.
+//! Public events on their way out: one actor tells of what was committed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,9 +10,9 @@ use tokio::time::Duration;
 use super::slot::Slot;
 use crate::store::FeedStore;
 
-/// Events published in one transaction.
+/// Events told of at a time.
 const BATCH: u16 = 500;
-/// How long the outbox lets events gather, so that a burst is one transaction.
+/// How long the outbox lets events gather, so that a burst wakes its readers once.
 const GATHER: Duration = Duration::from_millis(5);
 /// When to look again after the store failed, or in case a nudge was lost in a crash.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);

@@ -219,7 +219,8 @@ impl<W: Work> Worker for PoolWorker<W> {
     ) -> Result<u64, ActorProcessingErr> {
         let Ticket { task, reply } = job.msg;
         if let (Some(task), Some(reply)) = (task, reply) {
-            let output = self.work.run(task).await;
+            // Boxed: otherwise every worker would hold room for a task as long as it lives.
+            let output = Box::pin(self.work.run(task)).await;
             // A caller that went away wants no answer.
             let _ = reply.send(Ok(output));
         }

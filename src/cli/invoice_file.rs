@@ -4,6 +4,7 @@
 //! The body itself is read by the API's own reader, so that a file and a request mean the same.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -157,7 +158,10 @@ pub fn read(json: &[u8], today: Date) -> Result<Invoice, BadInvoiceFile> {
     let organization = organization(issuer.unwrap_or_default());
     let content = said.apply(defaults(&organization, None), &organization, None);
     let (content, mut found) = match content {
-        Ok(content) => (content, Vec::new()),
+        Ok(content) => {
+            let found = validate::content(&content).err().unwrap_or_default();
+            (content, found)
+        }
         Err(problems) => (defaults(&organization, None), problems),
     };
     let number = optional(own.number, "number", &mut problems);
@@ -349,7 +353,7 @@ fn invoice(
         organization: OrganizationId::new(Uuid::nil()),
         version: 1,
         source: Source::Api,
-        content,
+        content: Arc::new(content),
         totals,
         state,
         payment: PaymentState {

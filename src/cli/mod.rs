@@ -89,10 +89,11 @@ fn runtime() -> io::Result<tokio::runtime::Runtime> {
 
 async fn demo(config: Config, exit: bool) -> Result<(), Failure> {
     let mut out = io::stdout();
+    let mut stop = serve::Stop::listen()?;
     let app = demo::run(config, &mut out).await?;
     if !exit {
         writeln!(out, "\nThe node goes on until Ctrl-C.")?;
-        serve::until_told(&app).await?;
+        stop.or_failure_of(&app).await?;
     }
     app.stop().await;
     Ok(())

@@ -26,11 +26,11 @@ pub(super) fn run(render: &Render) -> Result<(), Failure> {
         .map_err(|error| format!("{} is not an invoice:\n{error}", render.file.display()))?;
     if let Some(locale) = &render.locale {
         let known = party::Locale::ALL.map(party::Locale::code).join(", ");
-        invoice.content.locale = party::Locale::parse(locale)
+        invoice.content_mut().locale = party::Locale::parse(locale)
             .ok_or_else(|| format!("{locale} is not a language of documents; there are {known}"))?;
     }
     if let Some(size) = render.page_size {
-        invoice.content.page_size = match size {
+        invoice.content_mut().page_size = match size {
             PageSize::A4 => party::PageSize::A4,
             PageSize::Letter => party::PageSize::Letter,
         };

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Failure;
 use crate::app::App;
@@ -11,6 +11,8 @@ use crate::config::Config;
 
 /// Runs a node until Ctrl-C or SIGTERM, then drains it.
 pub(super) async fn run(config: Config) -> Result<(), Failure> {
+    // Before the node is ready, so that whoever sees it ready can stop it in order.
+    let mut stop = Stop::listen()?;
     let app = App::start(config, Clock::System).await?;
     tracing::info!(server.url = app.public_url, server.address = %app.address, "listening on http://{}", app.address);
     if let Some(setup_url) = &app.setup_url {
@@ -20,21 +22,40 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
             "There is no user yet. Open this link once to make the first administrator:\n{setup_url}"
         )?;
     }
-    let outcome = until_told(&app).await;
+    let outcome = stop.or_failure_of(&app).await;
     tracing::info!("draining; Ctrl-C again ends at once, and nothing acknowledged is lost");
     tokio::select! {
         () = app.stop() => tracing::info!("stopped"),
-        _ = tokio::signal::ctrl_c() => tracing::warn!("stopped in the middle of the drain"),
+        () = stop.interrupted() => tracing::warn!("stopped in the middle of the drain"),
     }
     outcome
 }
 
-/// Resolves at Ctrl-C or SIGTERM; fails when the node can't go on.
-pub(super) async fn until_told(app: &App) -> Result<(), Failure> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        told = tokio::signal::ctrl_c() => Ok(told?),
-        _ = terminate.recv() => Ok(()),
-        reason = app.failed() => Err(reason.into()),
+/// Hears the signals that stop a node.
+pub(super) struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Resolves at Ctrl-C or SIGTERM; fails when the node can't go on.
+    pub(super) async fn or_failure_of(&mut self, app: &App) -> Result<(), Failure> {
+        tokio::select! {
+            _ = self.interrupt.recv() => Ok(()),
+            _ = self.terminate.recv() => Ok(()),
+            reason = app.failed() => Err(reason.into()),
+        }
+    }
+
+    /// Resolves at Ctrl-C.
+    pub(super) async fn interrupted(&mut self) {
+        self.interrupt.recv().await;
     }
 }

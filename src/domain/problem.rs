@@ -61,9 +61,14 @@ impl Problems {
         index: usize,
         check: impl FnOnce(&mut Self) -> T,
     ) -> T {
-        let mut item = String::with_capacity(field.len() + 6);
-        let _ = write!(item, "{field}[{index}]");
-        self.within(&item, check)
+        let length = self.path.len();
+        if length > 0 {
+            self.path.push('.');
+        }
+        let _ = write!(self.path, "{field}[{index}]");
+        let result = check(self);
+        self.path.truncate(length);
+        result
     }
 
     pub fn is_empty(&self) -> bool {

@@ -8,11 +8,11 @@ use serde::Serialize;
 
 use super::conditional::{IfNoneMatch, etag};
 use super::error::ApiError;
+use crate::json;
 
 /// Bytes of JSON.
 pub fn to_json<T: Serialize>(body: &T) -> Result<Bytes, ApiError> {
-    serde_json::to_vec(body)
-        .map(Bytes::from)
+    json::written(body, Bytes::copy_from_slice)
         .map_err(|error| ApiError::internal(format!("an answer can't be written: {error}")))
 }
 

@@ -1,4 +1,4 @@
-//! The outbox and the public feed it fills.
+//! The public feed.
 
 use async_trait::async_trait;
 
@@ -6,11 +6,12 @@ use super::StoreError;
 use crate::domain::ids::{EventId, OrganizationId};
 use crate::domain::invoice::event::PublicEvent;
 
-/// The outbox and the feed it fills.
+/// Every public event, in one order for each organization.
 #[async_trait]
 pub trait FeedStore: Send + Sync + 'static {
-    /// Gives the oldest unpublished events their places in the feed, at most `limit`; how many they
-    /// were. Called by one publisher only.
+    /// Sees to it that committed events have their places in the feed, and takes at most `limit` of
+    /// those that nobody was told of; how many they were. A store may give the places with the
+    /// commit already. Called by one publisher only.
     async fn publish(&self, limit: u16) -> Result<u64, StoreError>;
 
     /// The organization's feed after an event (`None`: from the beginning). `Ok(None)`: no such

@@ -1,5 +1,7 @@
 //! Requests of every kind, sensible ones and others.
 
+use std::sync::Arc;
+
 use faktor::domain::ids::{EffectId, InvoiceId, OrganizationId};
 use faktor::domain::invoice::command::{
     AllocatedNumber, Command, IdempotencyKey, Initiator, Request, SendRequest,
@@ -41,7 +43,7 @@ pub(crate) fn request(command: Command) -> Request {
 pub(crate) fn create(content: Content) -> Command {
     Command::Create {
         organization: organization(),
-        content: Box::new(content),
+        content: Arc::new(content),
         page_secret: "secret".to_owned(),
     }
 }
@@ -49,7 +51,7 @@ pub(crate) fn create(content: Content) -> Command {
 pub(crate) fn import() -> Command {
     Command::Import {
         organization: organization(),
-        content: Box::new(content()),
+        content: Arc::new(content()),
         page_secret: "secret".to_owned(),
         number: "EXT-17".to_owned(),
         issued_on: date(2026, 11, 1),
@@ -282,7 +284,7 @@ fn any_command(random: &mut Random, invoice: Option<&Invoice>, at: Timestamp) ->
         0 => create(any_draft(random)),
         1 => import(),
         2 | 3 => Command::Edit {
-            content: Box::new(any_draft(random)),
+            content: Arc::new(any_draft(random)),
         },
         4 => {
             if random.one_in(4) {

@@ -1,5 +1,7 @@
 //! Repeats, preconditions, tombstones, and the smaller commands.
 
+use std::sync::Arc;
+
 use faktor::domain::invoice::command::{Command, IdempotencyKey, Request};
 use faktor::domain::invoice::decide::{Refusal, Step};
 use faktor::domain::invoice::effect::EffectKindName as Kind;
@@ -171,7 +173,7 @@ fn an_edit_keeps_the_issuer_and_an_equal_one_changes_nothing() {
         ..content()
     };
     let edit = Command::Edit {
-        content: Box::new(other),
+        content: Arc::new(other),
     };
     let story = story.then(edit.clone());
     assert_eq!(story.invoice().content.issuer, issuer());
@@ -182,7 +184,7 @@ fn an_edit_keeps_the_issuer_and_an_equal_one_changes_nothing() {
     };
     assert_eq!(
         params(story.ask(Command::Edit {
-            content: Box::new(empty)
+            content: Arc::new(empty)
         })),
         ["lines"]
     );
@@ -204,7 +206,7 @@ fn what_has_a_default_reason_gets_it_when_it_is_written() {
         .as_deref();
     assert_eq!(reason, Some("Reverse charge"));
     let edit = Command::Edit {
-        content: Box::new(reverse),
+        content: Arc::new(reverse),
     };
     assert_eq!(story.ask(edit), Ok(Step::Unchanged));
 }

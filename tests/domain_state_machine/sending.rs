@@ -1,5 +1,7 @@
 //! Sending: once, at a time, again.
 
+use std::sync::Arc;
+
 use faktor::domain::invoice::command::{Command, SendRequest};
 use faktor::domain::invoice::decide::{Refusal, Step};
 use faktor::domain::invoice::effect::EffectKindName as Kind;
@@ -247,7 +249,7 @@ fn a_scheduled_draft_stays_a_draft_until_its_time() {
         ..content()
     };
     let story = story.then(Command::Edit {
-        content: Box::new(edited),
+        content: Arc::new(edited),
     });
     assert_eq!(
         story.invoice().wake_at(),
@@ -292,7 +294,7 @@ fn a_scheduled_draft_that_can_no_longer_be_issued_is_cancelled_not_tried_for_eve
         .then(send_at(Story::draft().now + hours(1)))
         .after(hours(1));
     assert_eq!(story.invoice().content.issuer, issuer());
-    story.invoice.as_mut().unwrap().content.issuer = Issuer::default();
+    story.invoice.as_mut().unwrap().content_mut().issuer = Issuer::default();
 
     let story = story.then(Command::Tick);
     let delivery = &story.invoice().delivery;

@@ -2,6 +2,7 @@
 //! `UPDATE_GOLDEN=1 cargo test --test domain_state_machine` writes it anew.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use faktor::domain::invoice::Invoice;
 use faktor::domain::invoice::command::{Command, SendRequest};
@@ -135,7 +136,7 @@ fn commands(invoice: Option<&Invoice>) -> Vec<(&'static str, Command)> {
     let edited = {
         let mut content = content();
         content.lines.push(line("2", "5.00", "19"));
-        Box::new(content)
+        Arc::new(content)
     };
     let pending = invoice.and_then(|invoice| invoice.effects.first());
     let first = pending.map_or_else(|| effect(EffectKindName::Mail), |first| first.id.clone());
@@ -159,7 +160,7 @@ fn commands(invoice: Option<&Invoice>) -> Vec<(&'static str, Command)> {
         (
             "edit, nothing new",
             Command::Edit {
-                content: Box::new(content()),
+                content: Arc::new(content()),
             },
         ),
         ("delete", Command::Delete),

@@ -107,12 +107,12 @@ fn a_mail_is_written_in_the_invoices_language() {
 #[test]
 fn a_subject_is_one_line_whatever_the_names_are() {
     let mut invoice = samples::open();
-    HOSTILE.clone_into(&mut invoice.content.issuer.legal_name);
+    HOSTILE.clone_into(&mut invoice.content_mut().issuer.legal_name);
     let mut issued = samples::issued();
     "1\r\nBcc: x@evil.example\u{2028}\u{85}\0".clone_into(&mut issued.number);
     invoice.state = State::Open { issued };
     let subjects = [None, Some("{{issuer}}\n{{number}}".to_owned())].map(|subject| {
-        invoice.content.mail_texts = MailTexts {
+        invoice.content_mut().mail_texts = MailTexts {
             subject,
             ..MailTexts::default()
         };
@@ -130,15 +130,16 @@ fn a_subject_is_one_line_whatever_the_names_are() {
 #[test]
 fn nothing_a_caller_wrote_becomes_html() {
     let mut invoice = samples::rich(Locale::En);
+    let content = invoice.content_mut();
     for text in [
-        &mut invoice.content.issuer.legal_name,
-        &mut invoice.content.bill_to.name,
-        &mut invoice.content.lines[0].description,
+        &mut content.issuer.legal_name,
+        &mut content.bill_to.name,
+        &mut content.lines[0].description,
     ] {
         HOSTILE.clone_into(text);
     }
-    invoice.content.purchase_order = Some(HOSTILE.to_owned());
-    invoice.content.mail_texts = MailTexts {
+    invoice.content_mut().purchase_order = Some(HOSTILE.to_owned());
+    invoice.content_mut().mail_texts = MailTexts {
         subject: None,
         introduction: Some(format!("{HOSTILE} {{{{issuer}}}}")),
         closing: Some(HOSTILE.to_owned()),
@@ -151,7 +152,7 @@ fn nothing_a_caller_wrote_becomes_html() {
 #[test]
 fn an_organizations_own_words_replace_ours() {
     let mut invoice = samples::open();
-    invoice.content.mail_texts = MailTexts {
+    invoice.content_mut().mail_texts = MailTexts {
         subject: Some("{{issuer}}: {{number}} over {{due}}".to_owned()),
         introduction: Some("Dear {{customer}},\n\nplease pay by {{due_on}}.".to_owned()),
         closing: Some("Yours, Nora".to_owned()),

@@ -90,18 +90,19 @@ fn every_language_has_its_page() {
 #[test]
 fn nothing_a_caller_wrote_becomes_html() {
     let mut invoice = samples::rich(Locale::En);
+    let content = Arc::make_mut(&mut invoice.content);
     for text in [
-        &mut invoice.content.issuer.legal_name,
-        &mut invoice.content.bill_to.name,
-        &mut invoice.content.lines[0].description,
+        &mut content.issuer.legal_name,
+        &mut content.bill_to.name,
+        &mut content.lines[0].description,
         &mut invoice.payment.received[0].method,
     ] {
         HOSTILE.clone_into(text);
     }
     for text in [
-        &mut invoice.content.memo,
-        &mut invoice.content.lines[1].product,
-        &mut invoice.content.reference,
+        &mut content.memo,
+        &mut content.lines[1].product,
+        &mut content.reference,
         &mut invoice.payment.received[0].reference,
     ] {
         *text = Some(HOSTILE.to_owned());

@@ -1,5 +1,7 @@
 //! Invoices that the tests and benchmarks of documents render.
 
+use std::sync::Arc;
+
 use faktor::domain::ids::{InvoiceId, OrganizationId};
 use faktor::domain::invoice::{
     Allowance, AllowanceValue, Content, DeliveryState, DocumentState, Invoice, Issued, Line,
@@ -131,7 +133,7 @@ pub(crate) fn invoice_of(content: Content, state: State) -> Invoice {
         organization: OrganizationId::new(Uuid::from_u128(1)),
         version: 2,
         source: Source::Api,
-        content,
+        content: Arc::new(content),
         totals,
         state,
         payment: PaymentState::default(),

@@ -1,7 +1,7 @@
 use faktor::clock;
 use faktor::domain::ids::{EventId, OrganizationId};
 use faktor::domain::invoice::event::PublicEvent;
-use faktor::store::Stores;
+use faktor::store::{StoreError, Stores};
 use futures_util::future::join_all;
 
 use crate::sample::{change, creation, draft, event, new_organization};
@@ -24,7 +24,7 @@ async fn follow(stores: &Stores, organization: OrganizationId, limit: u16) -> Ve
     }
 }
 
-pub(crate) async fn events_get_gapless_positions_in_the_order_of_their_commits(stores: &Stores) {
+pub(crate) async fn events_stand_in_the_feed_in_the_order_of_their_commits(stores: &Stores) {
     let (one, two) = (new_organization(), new_organization());
     let mut expected = Vec::new();
     for _ in 0..5 {
@@ -74,6 +74,7 @@ pub(crate) async fn a_reader_that_follows_its_cursor_misses_nothing(stores: &Sto
         let mut published = 0;
         while published < total as u64 {
             published += stores.feed.publish(5).await.unwrap();
+            tokio::task::yield_now().await;
         }
     };
     let reader = async {
@@ -137,19 +138,26 @@ pub(crate) async fn an_unknown_event_is_no_cursor(stores: &Stores) {
     );
 }
 
-pub(crate) async fn an_event_without_a_place_yet_is_a_cursor_with_nothing_after_it(
-    stores: &Stores,
-) {
+pub(crate) async fn an_event_is_a_cursor_as_soon_as_it_is_committed(stores: &Stores) {
     let invoice = draft(new_organization());
     stores.invoices.commit(creation(&invoice)).await.unwrap();
     let after = Some(event(&invoice).id);
-    let organization = invoice.organization;
     assert_eq!(
-        stores.feed.feed(organization, None, 10).await.unwrap(),
+        stores
+            .feed
+            .feed(invoice.organization, after, 10)
+            .await
+            .unwrap(),
         Some(vec![])
     );
-    assert_eq!(
-        stores.feed.feed(organization, after, 10).await.unwrap(),
-        Some(vec![])
-    );
+}
+
+pub(crate) async fn events_of_a_refused_commit_are_not_published(stores: &Stores) {
+    let invoice = draft(new_organization());
+    stores.invoices.commit(creation(&invoice)).await.unwrap();
+    stores.feed.publish(10).await.unwrap();
+    let again = stores.invoices.commit(creation(&invoice)).await;
+    assert_eq!(again, Err(StoreError::Conflict));
+    assert_eq!(stores.feed.publish(10).await.unwrap(), 0);
+    assert_eq!(follow(stores, invoice.organization, 10).await.len(), 1);
 }

@@ -46,9 +46,9 @@ async fn a_draft_and_an_open_one(
 ) -> (InvoiceId, InvoiceId) {
     let plain = store(stores, draft(organization)).await;
     let mut open = for_customer(draft(organization), customer);
-    open.content.currency = currency("JPY");
-    open.content.bill_to.name = "Grete Müller".to_owned();
-    open.content.reference = Some("Los 4711".to_owned());
+    open.content_mut().currency = currency("JPY");
+    open.content_mut().bill_to.name = "Grete Müller".to_owned();
+    open.content_mut().reference = Some("Los 4711".to_owned());
     open.created_at = noon(date(2026, 3, 5));
     open.state = State::Open {
         issued: issued("2026-0042", date(2026, 3, 6), true),
@@ -254,7 +254,7 @@ pub(crate) async fn a_search_ignores_case_beyond_ascii_and_takes_wildcards_liter
 ) {
     let organization = new_organization();
     let mut named = draft(organization);
-    named.content.bill_to.name = "ÉCLAIR & ÄPFEL 50%".to_owned();
+    named.content_mut().bill_to.name = "ÉCLAIR & ÄPFEL 50%".to_owned();
     let named = store(stores, named).await;
     store(stores, draft(organization)).await;
     for part in ["éclair", "Äpfel", "äPFEL 50%", "50%"] {
@@ -348,9 +348,9 @@ pub(crate) async fn a_changed_invoice_is_found_by_its_new_values_and_not_by_its_
     let first = for_customer(draft(organization), old);
     stores.invoices.commit(creation(&first)).await.unwrap();
     let second = change(&first, |after| {
-        after.content.customer = Some(new);
-        after.content.currency = currency("JPY");
-        after.content.bill_to.name = "Grete".to_owned();
+        after.content_mut().customer = Some(new);
+        after.content_mut().currency = currency("JPY");
+        after.content_mut().bill_to.name = "Grete".to_owned();
         let issued = issued("2026-0042", date(2026, 3, 6), true);
         after.state = State::Open { issued };
     });

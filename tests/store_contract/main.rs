@@ -65,11 +65,12 @@ contract! { sqlite, crate::open_sqlite:
         another_organizations_invoices_are_never_listed,
     }
     feed {
-        events_get_gapless_positions_in_the_order_of_their_commits,
+        events_stand_in_the_feed_in_the_order_of_their_commits,
         a_reader_that_follows_its_cursor_misses_nothing,
         each_event_is_published_once,
         an_unknown_event_is_no_cursor,
-        an_event_without_a_place_yet_is_a_cursor_with_nothing_after_it,
+        an_event_is_a_cursor_as_soon_as_it_is_committed,
+        events_of_a_refused_commit_are_not_published,
     }
     series {
         numbers_have_no_gap_under_parallel_allocations_with_repeats,

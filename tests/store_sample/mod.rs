@@ -158,7 +158,7 @@ pub(crate) fn draft(organization: OrganizationId) -> Invoice {
         organization,
         version: 1,
         source: Source::Api,
-        content: content(),
+        content: Arc::new(content()),
         totals: totals(LINES, currency("EUR")),
         state: State::Draft,
         payment: PaymentState::default(),
@@ -175,7 +175,7 @@ pub(crate) fn draft(organization: OrganizationId) -> Invoice {
 }
 
 pub(crate) fn for_customer(mut invoice: Invoice, customer: CustomerId) -> Invoice {
-    invoice.content.customer = Some(customer);
+    invoice.content_mut().customer = Some(customer);
     invoice
 }
 
@@ -203,7 +203,7 @@ pub(crate) fn waking(mut invoice: Invoice, wake_at: Timestamp) -> Invoice {
 /// The commit that brings a new invoice to the store.
 pub(crate) fn creation(invoice: &Invoice) -> Commit {
     let entry = Entry::Edited {
-        content: Box::new(invoice.content.clone()),
+        content: Arc::clone(&invoice.content),
     };
     commit_of(invoice.clone(), None, entry)
 }

@@ -89,7 +89,7 @@ fn verify_now(password: &str, hash: &str) -> bool {
 }
 
 /// Runs `work` on a thread of its own with the lowest priority: a storm of logins takes only the
-/// time that requests leave over. A niceness can't be taken back, so the thread isn't one of the
+/// time that requests leave over. That priority can't be taken back, so the thread isn't one of the
 /// runtime's; starting one costs microseconds beside the milliseconds of a hash. A panic ends the
 /// thread and nothing else.
 async fn on_own_thread<T: Send + 'static>(
@@ -109,9 +109,16 @@ async fn on_own_thread<T: Send + 'static>(
 
 /// Gives this thread the lowest priority. Where that isn't possible it runs as any other.
 fn stand_back() {
-    // On Linux a niceness belongs to the thread; elsewhere it would lower the whole process.
+    // Idle, not only nice: a request that wakes up takes the processor from an idle thread at once,
+    // and from a nice one when its slice is over (3 ms on Linux 6.12 and later).
     #[cfg(target_os = "linux")]
-    let _ = rustix::process::setpriority_process(None, 19);
+    let _ = thread_priority::set_thread_priority_and_policy(
+        thread_priority::thread_native_id(),
+        thread_priority::ThreadPriority::Min,
+        thread_priority::ThreadSchedulePolicy::Normal(
+            thread_priority::NormalThreadSchedulePolicy::Idle,
+        ),
+    );
 }
 
 #[cfg(test)]
@@ -152,9 +159,14 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn passwords_are_hashed_at_the_lowest_priority() {
-        let niceness = || rustix::process::getpriority_process(None).unwrap();
-        let before = niceness();
-        assert_eq!(on_own_thread(niceness).await.unwrap(), 19);
-        assert_eq!(niceness(), before, "other threads keep theirs");
+        use thread_priority::{NormalThreadSchedulePolicy as Normal, ThreadSchedulePolicy};
+
+        let policy = || thread_priority::thread_schedule_policy().unwrap();
+        let before = policy();
+        assert_eq!(
+            on_own_thread(policy).await.unwrap(),
+            ThreadSchedulePolicy::Normal(Normal::Idle)
+        );
+        assert_eq!(policy(), before, "other threads keep theirs");
     }
 }

@@ -1,5 +1,7 @@
 //! What can be asked of an invoice.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -63,13 +65,13 @@ pub enum Command {
     /// Makes a draft.
     Create {
         organization: OrganizationId,
-        content: Box<Content>,
+        content: Arc<Content>,
         page_secret: String,
     },
     /// Makes an issued invoice from an uploaded file that has a number of its own.
     Import {
         organization: OrganizationId,
-        content: Box<Content>,
+        content: Arc<Content>,
         page_secret: String,
         number: String,
         issued_on: Date,
@@ -79,7 +81,7 @@ pub enum Command {
     },
     /// Replaces a draft's content.
     Edit {
-        content: Box<Content>,
+        content: Arc<Content>,
     },
     Delete,
     /// Gives a number and fixes the content; `issuer` is the organization's present data.

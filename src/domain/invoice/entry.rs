@@ -1,5 +1,7 @@
 //! Facts of an invoice's history, in the past tense. Replaying them gives the invoice.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -21,11 +23,11 @@ pub enum Entry {
         id: InvoiceId,
         organization: OrganizationId,
         source: Source,
-        content: Box<Content>,
+        content: Arc<Content>,
         page_secret: String,
     },
     Edited {
-        content: Box<Content>,
+        content: Arc<Content>,
     },
     Deleted,
     /// The intent to finalize: a number is being allocated.

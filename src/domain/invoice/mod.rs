@@ -1,5 +1,7 @@
 //! The invoice: an aggregate that `decide` judges commands against and `evolve` moves forward.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -279,7 +281,8 @@ pub struct Invoice {
     /// The number of entries in its history.
     pub version: u64,
     pub source: Source,
-    pub content: Content,
+    /// Shared with the entry that brought it and with later versions.
+    pub content: Arc<Content>,
     pub totals: Totals,
     pub state: State,
     pub payment: PaymentState,
@@ -322,7 +325,7 @@ impl Invoice {
         }
     }
 
-    pub const fn currency(&self) -> Currency {
+    pub fn currency(&self) -> Currency {
         self.content.currency
     }
 
@@ -380,10 +383,17 @@ impl Invoice {
         self.effects.iter().find(|effect| effect.id == *id)
     }
 
+    /// The content, to be changed: a copy of its own when it is shared.
+    pub fn content_mut(&mut self) -> &mut Content {
+        Arc::make_mut(&mut self.content)
+    }
+
     /// Gives back memory that lists hold for growing: for an invoice that was just read from the
     /// store and stays in memory (a third less with ten lines).
     pub fn shrink_to_fit(&mut self) {
-        self.content.lines.shrink_to_fit();
+        if let Some(content) = Arc::get_mut(&mut self.content) {
+            content.lines.shrink_to_fit();
+        }
         self.totals.lines.shrink_to_fit();
         self.totals.taxes.shrink_to_fit();
         self.payment.received.shrink_to_fit();

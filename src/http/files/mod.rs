@@ -1,6 +1,7 @@
 //! File in, file out: `POST /login`, `POST /upload`, `GET /download`, with the texts and statuses of
 //! the Invoice Generator that they replace.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Multipart, Request, State};
@@ -183,7 +184,7 @@ async fn upload(
     let id = InvoiceId::new(key.new_id(caller.organization, "upload"));
     let command = Command::Import {
         organization: caller.organization,
-        content: Box::new(import.content),
+        content: Arc::new(import.content),
         page_secret: clock::random_hex::<PAGE_SECRET_BYTES>(),
         number: import.number,
         issued_on: import.issued_on,

@@ -239,7 +239,8 @@ impl ContentInput {
         }
     }
 
-    /// Lays what is given over `content` and checks the whole against every rule.
+    /// Lays what is given over `content`. Its rules are the invoice's to judge; only when something
+    /// can't be read they are checked here, so that everything wrong is told at once.
     pub fn apply(
         self,
         mut content: Content,
@@ -335,13 +336,11 @@ impl ContentInput {
         );
         self.metadata
             .apply_or(&mut content.metadata, Metadata::new(), "metadata", problems);
-        let of_rules = validate::content(&content).err().unwrap_or_default();
-        let all = join(found.into_vec(), of_rules);
-        if all.is_empty() {
-            Ok(content)
-        } else {
-            Err(all)
+        if found.is_empty() {
+            return Ok(content);
         }
+        let of_rules = validate::content(&content).err().unwrap_or_default();
+        Err(join(found.into_vec(), of_rules))
     }
 }
 
@@ -364,6 +363,8 @@ fn replace<I, T>(
                     problems.within_item(field, at, |found| read(item, found))
                 })
                 .collect();
+            // The room of the larger items as they were read.
+            list.shrink_to_fit();
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Making, reading, changing and deleting an invoice.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -12,9 +14,9 @@ use super::{Order, created, execute, executed, find, links};
 use crate::actors::invoices::{ExecuteError, Executed};
 use crate::clock;
 use crate::domain::ids::{CustomerId, InvoiceId, OrganizationId};
-use crate::domain::invoice::Status;
 use crate::domain::invoice::command::Command;
 use crate::domain::invoice::decide::Refusal;
+use crate::domain::invoice::{Content, Status};
 use crate::domain::party::Customer;
 use crate::domain::permission::Permission;
 use crate::domain::problem::Problems;
@@ -68,7 +70,7 @@ async fn create(
     };
     let command = Command::Create {
         organization: caller.organization,
-        content: Box::new(content),
+        content: Arc::new(content),
         page_secret: clock::random_hex::<PAGE_SECRET_BYTES>(),
     };
     let order = Order {
@@ -109,7 +111,7 @@ async fn content_of(
     app: &App,
     organization: OrganizationId,
     input: ContentInput,
-) -> Result<crate::domain::invoice::Content, ApiError> {
+) -> Result<Content, ApiError> {
     let settings = app.organization(organization).await?;
     let customer = customer_of(app, organization, input.customer()).await?;
     let content = defaults(&settings, customer.as_ref());
@@ -228,10 +230,14 @@ async fn merge(
     }
     let settings = app.organization(caller.organization).await?;
     let customer = customer_of(app, caller.organization, input.customer()).await?;
-    let content = input.apply(invoice.content.clone(), &settings, customer.as_ref())?;
+    let content = input.apply(
+        Content::clone(&invoice.content),
+        &settings,
+        customer.as_ref(),
+    )?;
     let request = crate::domain::invoice::command::Request {
         command: Command::Edit {
-            content: Box::new(content),
+            content: Arc::new(content),
         },
         by: caller.initiator.clone(),
         key: None,

@@ -329,7 +329,5 @@ pub fn cached_bytes(published: &Published, links: Links<'_>) -> Result<Bytes, Ap
     if !published.was_read.swap(true, Ordering::Relaxed) {
         return Ok(bytes);
     }
-    // A copy of the right size: what was written into has grown by doubling.
-    let kept = || Bytes::copy_from_slice(&bytes);
-    Ok(published.representation.get_or_init(kept).clone())
+    Ok(published.representation.get_or_init(|| bytes).clone())
 }

@@ -147,9 +147,9 @@ static INSERT_HISTORY: LazyLock<Statement> = LazyLock::new(|| {
     )
 });
 
-static INSERT_OUTBOX: LazyLock<Statement> = LazyLock::new(|| {
+static INSERT_FEED: LazyLock<Statement> = LazyLock::new(|| {
     Statement::new(
-        "INSERT INTO outbox (organization, invoice, version, event_id) VALUES ",
+        "INSERT INTO feed (organization, invoice, version, event_id) VALUES ",
         4,
         "",
     )
@@ -286,7 +286,7 @@ async fn write_history(
         .collect();
     write_rows(
         connection,
-        &INSERT_OUTBOX,
+        &INSERT_FEED,
         &events,
         |(commit, history, event_id), row| {
             row.add(commit.organization.clone());

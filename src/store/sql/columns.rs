@@ -1,6 +1,8 @@
 //! How values stand in columns: ids as 16 bytes, timestamps as microseconds, dates as text, the
 //! rest as JSON.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
@@ -10,6 +12,7 @@ use sqlx::{Decode, Row, Type};
 use uuid::Uuid;
 
 use super::error::{corrupt, fault};
+use crate::json;
 use crate::store::StoreError;
 
 pub(super) fn id_bytes(id: Uuid) -> Vec<u8> {
@@ -31,6 +34,12 @@ pub(super) fn date_text(date: Date) -> String {
 
 pub(super) fn json_text<T: Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(corrupt)
+}
+
+/// JSON that is bound to a statement without being copied.
+pub(super) fn shared_json<T: Serialize>(value: &T) -> Result<Arc<str>, StoreError> {
+    let text = json::written(value, |bytes| str::from_utf8(bytes).map(Arc::from));
+    text.map_err(corrupt)?.map_err(corrupt)
 }
 
 pub(super) fn parse_json<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {

@@ -1,7 +1,8 @@
-//! The outbox and the feed.
+//! The feed: every public event, in the order of the commits.
+
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use sqlx::sqlite::SqliteConnection;
 
 use super::SqliteStore;
 use super::columns::{Columns, id_bytes, integer};
@@ -12,10 +13,15 @@ use crate::store::{FeedStore, StoreError};
 
 #[async_trait]
 impl FeedStore for SqliteStore {
+    /// The writer gave them their places with the commit: they only have to be told of.
     async fn publish(&self, limit: u16) -> Result<u64, StoreError> {
-        self.writer
-            .transaction(move |connection| Box::pin(publish(connection, limit)))
-            .await
+        let limit = u64::from(limit);
+        let taken = self
+            .untold
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |untold| {
+                Some(untold.saturating_sub(limit))
+            });
+        Ok(taken.unwrap_or_else(|untold| untold).min(limit))
     }
 
     async fn feed(
@@ -26,17 +32,15 @@ impl FeedStore for SqliteStore {
     ) -> Result<Option<Vec<PublicEvent>>, StoreError> {
         let after = match after {
             None => 0,
-            Some(event) => match self.position(organization, event).await? {
-                Some(position) => position,
-                // Known, and too young to have a place: nothing comes after it yet.
-                None if self.is_waiting(organization, event).await? => return Ok(Some(Vec::new())),
+            Some(event) => match self.sequence_of(organization, event).await? {
+                Some(sequence) => sequence,
                 None => return Ok(None),
             },
         };
         let rows = sqlx::query(
             "SELECT history.event FROM feed \
              JOIN history ON history.invoice = feed.invoice AND history.version = feed.version \
-             WHERE feed.organization = $1 AND feed.position > $2 ORDER BY feed.position LIMIT $3",
+             WHERE feed.organization = $1 AND feed.sequence > $2 ORDER BY feed.sequence LIMIT $3",
         )
         .bind(id_bytes(organization.uuid()))
         .bind(integer(after))
@@ -52,62 +56,61 @@ impl FeedStore for SqliteStore {
 }
 
 impl SqliteStore {
-    async fn position(
+    async fn sequence_of(
         &self,
         organization: OrganizationId,
         event: EventId,
     ) -> Result<Option<u64>, StoreError> {
         let row =
-            sqlx::query("SELECT position FROM feed WHERE event_id = $1 AND organization = $2")
+            sqlx::query("SELECT sequence FROM feed WHERE event_id = $1 AND organization = $2")
                 .bind(id_bytes(event.uuid()))
                 .bind(id_bytes(organization.uuid()))
                 .fetch_optional(&self.reader)
                 .await
                 .map_err(fault)?;
-        row.map(|row| row.unsigned("position")).transpose()
-    }
-
-    async fn is_waiting(
-        &self,
-        organization: OrganizationId,
-        event: EventId,
-    ) -> Result<bool, StoreError> {
-        let row = sqlx::query("SELECT 1 FROM outbox WHERE event_id = $1 AND organization = $2")
-            .bind(id_bytes(event.uuid()))
-            .bind(id_bytes(organization.uuid()))
-            .fetch_optional(&self.reader)
-            .await
-            .map_err(fault)?;
-        Ok(row.is_some())
+        row.map(|row| row.unsigned("sequence")).transpose()
     }
 }
 
-/// Moves the oldest events from the outbox to the feed, where each organization's positions go on in
-/// the order of the outbox; how many left the outbox. The rows never leave the database. Only what
-/// has its place in the feed is taken out, so nothing that commits in between is lost, on a database
-/// with many writers either.
-async fn publish(connection: &mut SqliteConnection, limit: u16) -> Result<u64, StoreError> {
-    sqlx::query(
-        "INSERT INTO feed (organization, position, event_id, invoice, version) \
-         SELECT organization, COALESCE((SELECT MAX(feed.position) FROM feed \
-         WHERE feed.organization = event.organization), 0) \
-         + ROW_NUMBER() OVER (PARTITION BY organization ORDER BY sequence), \
-         event_id, invoice, version \
-         FROM (SELECT * FROM outbox ORDER BY sequence LIMIT $1) AS event WHERE TRUE \
-         ON CONFLICT (event_id) DO NOTHING",
-    )
-    .bind(i64::from(limit))
-    .execute(&mut *connection)
-    .await
-    .map_err(fault)?;
-    let taken = sqlx::query(
-        "DELETE FROM outbox WHERE sequence IN \
-         (SELECT sequence FROM outbox ORDER BY sequence LIMIT $1) \
-         AND EXISTS (SELECT 1 FROM feed WHERE feed.event_id = outbox.event_id)",
-    )
-    .bind(i64::from(limit))
-    .execute(&mut *connection)
-    .await
-    .map_err(fault)?;
-    Ok(taken.rows_affected())
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection as _, Executor as _, Row as _, SqliteConnection};
+
+    const FOUNDATION: &str = include_str!("../../../migrations/sqlite/0001_foundation.sql");
+    const IN_COMMIT_ORDER: &str =
+        include_str!("../../../migrations/sqlite/0002_feed_in_commit_order.sql");
+
+    #[tokio::test]
+    async fn the_migration_keeps_every_event_once_and_in_order() {
+        let mut database = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        database.execute(FOUNDATION).await.unwrap();
+        // Of organization 1, 11 and 12 are published, and 12 is still to be taken from the outbox;
+        // 13 and 14 wait.
+        database
+            .execute(
+                "INSERT INTO feed (organization, position, event_id, invoice, version) VALUES \
+                 (x'01', 2, x'12', x'aa', 2), (x'02', 1, x'21', x'bb', 1), \
+                 (x'01', 1, x'11', x'aa', 1); \
+                 INSERT INTO outbox (sequence, organization, invoice, version, event_id) VALUES \
+                 (9, x'01', x'aa', 4, x'14'), (8, x'01', x'aa', 3, x'13'), \
+                 (7, x'01', x'aa', 2, x'12')",
+            )
+            .await
+            .unwrap();
+        database.execute(IN_COMMIT_ORDER).await.unwrap();
+        for (organization, expected) in [(1_u8, vec![11, 12, 13, 14]), (2, vec![21])] {
+            let rows = sqlx::query(
+                "SELECT hex(event_id) FROM feed WHERE organization = $1 ORDER BY sequence",
+            )
+            .bind(vec![organization])
+            .fetch_all(&mut database)
+            .await
+            .unwrap();
+            let events: Vec<u32> = rows
+                .iter()
+                .map(|row| row.get::<String, _>(0).parse().unwrap())
+                .collect();
+            assert_eq!(events, expected);
+        }
+    }
 }

@@ -3,6 +3,9 @@
 //! The statements' text is the common ground of SQLite and PostgreSQL: numbered parameters,
 //! ON CONFLICT, RETURNING, row values; no function that only one of them has.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
 use sqlx::SqlitePool;
 
 mod batch;
@@ -27,4 +30,6 @@ use writer::Writer;
 pub struct SqliteStore {
     reader: SqlitePool,
     writer: Writer,
+    /// Events that were committed and that `publish` has not told of yet.
+    untold: Arc<AtomicU64>,
 }

@@ -110,6 +110,7 @@ impl SqliteStore {
         let writer = Writer::start(connection, writing, options.max_batch, Arc::clone(&lock));
         let store = Arc::new(Self {
             reader: reader.clone(),
+            untold: writer.events(),
             writer: writer.clone(),
         });
         let stores = Stores {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::columns::{date_text, id_bytes, integer, json_text, micros, search_text};
+use super::columns::{date_text, id_bytes, integer, micros, search_text, shared_json};
 use super::error::corrupt;
 use crate::domain::invoice::Invoice;
 use crate::domain::invoice::entry::Recorded;
@@ -70,7 +70,7 @@ impl PreparedCommit {
                 .ok_or_else(|| corrupt("an event of a commit tells of none of its entries"))?;
             row.event = Some(EventRow {
                 id: id_bytes(event.id.uuid()),
-                body: json_text(event)?.into(),
+                body: shared_json(event)?,
             });
         }
         let listing = Listing::of(invoice);
@@ -85,10 +85,15 @@ impl PreparedCommit {
             created_at: micros(invoice.created_at),
             updated_at: micros(invoice.updated_at),
             wake_at: invoice.wake_at().map(micros),
-            snapshot: json_text(invoice)?.into(),
+            snapshot: shared_json(invoice)?,
             listing: (before.as_ref() != Some(&listing)).then_some(listing),
             history,
         })
+    }
+
+    pub(super) fn event_count(&self) -> usize {
+        let events = self.history.iter().filter(|row| row.event.is_some());
+        events.count()
     }
 
     pub(super) const fn is_new(&self) -> bool {
@@ -104,7 +109,7 @@ fn history_rows(before: u64, recorded: &[Recorded]) -> Result<Vec<HistoryRow>, S
         Ok(HistoryRow {
             version: integer(version),
             at: micros(recorded.at),
-            body: json_text(recorded)?.into(),
+            body: shared_json(recorded)?,
             event: None,
         })
     };

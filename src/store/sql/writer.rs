@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -31,6 +31,7 @@ pub(super) type BoundQuery = sqlx::query::Query<'static, Sqlite, SqliteArguments
 pub(super) struct Writer {
     queue: mpsc::Sender<Job>,
     failing: Arc<AtomicBool>,
+    events: Arc<AtomicU64>,
 }
 
 enum Job {
@@ -117,16 +118,22 @@ impl Writer {
     ) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let failing = Arc::new(AtomicBool::new(false));
+        let events = Arc::new(AtomicU64::new(0));
         let task = Task {
             jobs,
             connection: Some(connection),
             options,
             max_batch,
             failing: Arc::clone(&failing),
+            events: Arc::clone(&events),
             _lock: lock,
         };
         tokio::spawn(task.run());
-        Self { queue, failing }
+        Self {
+            queue,
+            failing,
+            events,
+        }
     }
 
     /// Writes one command's outcome; durable when it returns `Ok`.
@@ -199,6 +206,11 @@ impl Writer {
         self.failing.load(Ordering::Acquire)
     }
 
+    /// Counts the public events that were committed; whoever tells of them takes them off.
+    pub(super) fn events(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.events)
+    }
+
     /// Jobs that wait for their transaction.
     pub(super) fn queue_len(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()
@@ -221,6 +233,7 @@ struct Task {
     /// Jobs of one transaction.
     max_batch: usize,
     failing: Arc<AtomicBool>,
+    events: Arc<AtomicU64>,
     /// The data directory is ours until the last write is done.
     _lock: Arc<File>,
 }
@@ -281,6 +294,14 @@ impl Task {
         self.failing.store(result.is_err(), Ordering::Release);
         match result {
             Ok(verdicts) => {
+                let events: usize = batch
+                    .commits
+                    .iter()
+                    .zip(&verdicts)
+                    .filter(|(_, verdict)| verdict.is_ok())
+                    .map(|(commit, _)| commit.event_count())
+                    .sum();
+                self.events.fetch_add(events as u64, Ordering::AcqRel);
                 for (reply, verdict) in batch.commit_replies.into_iter().zip(verdicts) {
                     let _ = reply.send(verdict);
                 }

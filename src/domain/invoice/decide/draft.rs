@@ -1,5 +1,7 @@
 //! Making an invoice, and what can be done to a draft.
 
+use std::sync::Arc;
+
 use jiff::civil::Date;
 
 use super::super::super::ids::{InvoiceId, OrganizationId};
@@ -15,7 +17,7 @@ pub(super) fn create(
     invoice: Option<&Invoice>,
     id: InvoiceId,
     organization: OrganizationId,
-    content: &Content,
+    content: &Arc<Content>,
     page_secret: &str,
 ) -> Decision {
     if invoice.is_some() {
@@ -34,10 +36,10 @@ fn created(
     id: InvoiceId,
     organization: OrganizationId,
     source: Source,
-    content: &Content,
+    content: &Arc<Content>,
     page_secret: &str,
 ) -> Result<Entry, Refusal> {
-    let content = Box::new(validate::normalized(content));
+    let content = validate::normalized(content);
     validate::content(&content)?;
     Ok(Entry::Created {
         id,
@@ -61,7 +63,7 @@ pub(super) fn import(
     invoice: Option<&Invoice>,
     id: InvoiceId,
     organization: OrganizationId,
-    content: &Content,
+    content: &Arc<Content>,
     page_secret: &str,
     import: &Import<'_>,
 ) -> Decision {
@@ -91,17 +93,18 @@ pub(super) fn import(
 }
 
 /// Replaces all but the issuer, which is the organization's and is refreshed when finalizing.
-pub(super) fn edit(invoice: &Invoice, content: &Content) -> Decision {
+pub(super) fn edit(invoice: &Invoice, content: &Arc<Content>) -> Decision {
     only_draft(invoice)?;
     let mut content = validate::normalized(content);
-    content.issuer.clone_from(&invoice.content.issuer);
+    if content.issuer != invoice.content.issuer {
+        let issuer = &mut Arc::make_mut(&mut content).issuer;
+        issuer.clone_from(&invoice.content.issuer);
+    }
     if content == invoice.content {
         return Ok(vec![]);
     }
     validate::content(&content)?;
-    Ok(vec![Entry::Edited {
-        content: Box::new(content),
-    }])
+    Ok(vec![Entry::Edited { content }])
 }
 
 pub(super) fn delete(invoice: &Invoice) -> Decision {

@@ -3,6 +3,8 @@
 //! Effects are scheduled here, on entering a state or taking an order, so that they too follow from
 //! the history alone.
 
+use std::sync::Arc;
+
 use std::mem;
 
 use jiff::Timestamp;
@@ -66,7 +68,7 @@ fn created(recorded: &Recorded) -> Option<Invoice> {
         version: recorded.version,
         source: *source,
         totals: totals(content),
-        content: Content::clone(content),
+        content: Arc::clone(content),
         state: State::Draft,
         payment: PaymentState::default(),
         document: DocumentState::default(),
@@ -93,11 +95,11 @@ impl Invoice {
             Entry::Created { .. } => {}
             Entry::Edited { content } => {
                 self.totals = totals(content);
-                self.content = Content::clone(content);
+                self.content = Arc::clone(content);
             }
             Entry::Deleted => self.delete(at),
             Entry::FinalizeRequested { issuer, then_send } => {
-                self.content.issuer = (**issuer).clone();
+                self.content_mut().issuer = (**issuer).clone();
                 self.request_number(then_send.clone(), at);
             }
             Entry::Finalized { allocated, due_on } => {
@@ -112,7 +114,7 @@ impl Invoice {
             }
             Entry::SendScheduled { at, order, issuer } => {
                 if let Some(issuer) = issuer {
-                    self.content.issuer = (**issuer).clone();
+                    self.content_mut().issuer = (**issuer).clone();
                 }
                 self.delivery.scheduled = Some(Box::new(ScheduledSend {
                     at: *at,

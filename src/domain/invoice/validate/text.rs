@@ -38,6 +38,10 @@ pub(super) fn problem(text: &str, kind: Text) -> Option<(&'static str, String)> 
     if text.len() > max_chars && text.chars().count() > max_chars {
         return Some(("too_long", format!("at most {max_chars} characters")));
     }
+    // Nearly every text: printable ASCII, found so without looking at characters.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return None;
+    }
     let breaks = matches!(kind, Text::Block(_));
     if text
         .chars()
