@@ -258,10 +258,18 @@ pub fn parse_decimal(text: &str) -> Result<Decimal, Malformed> {
     let mut scale = fraction_digits
         .checked_sub(exponent)
         .ok_or_else(malformed)?;
-    let digits = format!("{whole}{fraction}");
-    let mut digits = digits.trim_start_matches('0');
-    while scale > 0 && digits.ends_with('0') {
-        digits = &digits[..digits.len() - 1];
+    let mut buffer = [0; MAX_NUMBER_CHARS];
+    let (before, rest) = buffer.split_at_mut(whole.len());
+    before.copy_from_slice(whole.as_bytes());
+    rest[..fraction.len()].copy_from_slice(fraction.as_bytes());
+    let mut digits = &buffer[..whole.len() + fraction.len()];
+    while let [b'0', behind @ ..] = digits {
+        digits = behind;
+    }
+    while scale > 0
+        && let [before @ .., b'0'] = digits
+    {
+        digits = before;
         scale -= 1;
     }
     if digits.is_empty() {
@@ -271,10 +279,10 @@ pub fn parse_decimal(text: &str) -> Result<Decimal, Malformed> {
     if scale > 28 || zeros > 28 || digits.len() + zeros > 28 {
         return Err(malformed());
     }
-    let mut number: i128 = digits.parse().map_err(|_| malformed())?;
-    for _ in 0..zeros {
-        number *= 10;
-    }
+    let number = digits.iter().fold(0_i128, |number, digit| {
+        number * 10 + i128::from(digit - b'0')
+    });
+    let number = (0..zeros).fold(number, |number, _| number * 10);
     let number = if negative { -number } else { number };
     let scale = u32::try_from(scale).unwrap_or(0);
     Decimal::try_from_i128_with_scale(number, scale).map_err(|_| malformed())

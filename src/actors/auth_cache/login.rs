@@ -6,7 +6,7 @@ use super::digest::sha256_hex;
 use super::password::{PasswordOutcome, PasswordTask, UNKNOWN_USER_HASH};
 use super::tokens::Claims;
 use super::{
-    AuthError, AuthHandle, BASIC_TOKEN_TTL, BUSY, Tokens, new_secret, normal_email, roles,
+    AuthError, AuthHandle, BASIC_TOKEN_TTL, Tokens, busy, new_secret, normal_email, roles,
 };
 use crate::clock;
 use crate::domain::ids::SessionId;
@@ -91,7 +91,7 @@ impl AuthHandle {
         let now = self.inner.clock.now();
         if self.inner.passwords.in_flight() >= self.inner.max_in_flight {
             // In a storm not even the store is asked.
-            return Err(BUSY);
+            return Err(busy());
         }
         let user = self.inner.store.user_by_email(&email).await?;
         let hash = user

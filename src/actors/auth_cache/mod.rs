@@ -30,6 +30,7 @@ pub mod roles;
 mod setup;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod throttle;
 mod tokens;
 
@@ -129,7 +130,7 @@ impl AuthHandle {
             workers: config.pools.auth_workers,
             queue: config.pools.auth_queue,
         };
-        let passwords = Pool::new(Passwords, size);
+        let passwords = Pool::new(Passwords::new(size.workers), size);
         let keys = TokenKeys::load(
             Arc::clone(&stores.identity),
             seconds(config.auth.signing_key_rotation_s),
@@ -236,14 +237,18 @@ impl AuthHandle {
     async fn run(&self, task: PasswordTask) -> Result<PasswordOutcome, AuthError> {
         match self.inner.passwords.run(task).await {
             Ok(Ok(outcome)) => Ok(outcome),
-            Err(PoolError::Busy) => Err(BUSY),
+            Err(PoolError::Busy) => Err(busy()),
             Ok(Err(_)) | Err(PoolError::Crashed) => Err(AuthError::Crashed),
         }
     }
 }
 
-/// The queue is full: a worker is free again within a second or so.
-const BUSY: AuthError = AuthError::Throttled { retry_after_s: 1 };
+/// The queue is full: a worker is free again within seconds.
+fn busy() -> AuthError {
+    AuthError::Throttled {
+        retry_after_s: throttle::soon_s(),
+    }
+}
 
 /// The form in which addresses are stored and compared.
 pub fn normal_email(email: &str) -> String {

@@ -1,9 +1,10 @@
-//! Passwords: their rules, and argon2id on threads that stand back for everybody else.
+//! Passwords: their rules, and argon2id.
 
 use argon2::password_hash::phc::PasswordHash;
-use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
-use tokio::sync::oneshot;
+use argon2::{Algorithm, Argon2, Block, Params, PasswordHasher, Version};
+use subtle::ConstantTimeEq as _;
 
+use super::threads::HashingThreads;
 use crate::actors::pool::Work;
 use crate::clock;
 
@@ -45,7 +46,18 @@ pub enum PasswordOutcome {
 }
 
 /// The workers of the `auth` pool.
-pub struct Passwords;
+pub struct Passwords {
+    threads: HashingThreads,
+}
+
+impl Passwords {
+    /// For a pool with so many workers.
+    pub fn new(workers: usize) -> Self {
+        Self {
+            threads: HashingThreads::new(workers),
+        }
+    }
+}
 
 impl Work for Passwords {
     type Task = PasswordTask;
@@ -53,21 +65,23 @@ impl Work for Passwords {
     const NAME: &'static str = "auth";
 
     async fn run(&self, task: PasswordTask) -> Self::Output {
-        on_own_thread(move || match task {
+        let work = move |memory: &mut Vec<Block>| match task {
             PasswordTask::Hash { password } => hash_now(&password).map(PasswordOutcome::Hash),
-            PasswordTask::Verify { password, hash } => {
-                Ok(PasswordOutcome::Verified(verify_now(&password, &hash)))
-            }
+            PasswordTask::Verify { password, hash } => Ok(PasswordOutcome::Verified(
+                verify_now(&password, &hash, memory).unwrap_or(false),
+            )),
             #[cfg(test)]
             PasswordTask::Panic => panic!("a test asked for it"),
-        })
-        .await?
+        };
+        self.threads.run(work).await?
     }
 }
 
 /// Hashes a password outside a pool: for the command line and the first start.
 pub async fn hash(password: String) -> Result<String, HashingFailed> {
-    on_own_thread(move || hash_now(&password)).await?
+    tokio::task::spawn_blocking(move || hash_now(&password))
+        .await
+        .map_err(|_| HashingFailed)?
 }
 
 fn hash_now(password: &str) -> Result<String, HashingFailed> {
@@ -79,46 +93,20 @@ fn hash_now(password: &str) -> Result<String, HashingFailed> {
         .map_err(|_| HashingFailed)
 }
 
-fn verify_now(password: &str, hash: &str) -> bool {
-    // The parameters are those of the stored hash, so that they can be raised later.
-    PasswordHash::new(hash).is_ok_and(|hash| {
-        Argon2::default()
-            .verify_password(password.as_bytes(), &hash)
-            .is_ok()
-    })
-}
-
-/// Runs `work` on a thread of its own with the lowest priority: a storm of logins takes only the
-/// time that requests leave over. That priority can't be taken back, so the thread isn't one of the
-/// runtime's; starting one costs microseconds beside the milliseconds of a hash. A panic ends the
-/// thread and nothing else.
-async fn on_own_thread<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, HashingFailed> {
-    let (reply, output) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("faktor-password".to_owned())
-        .spawn(move || {
-            stand_back();
-            // A caller that went away wants no answer.
-            let _ = reply.send(work());
-        })
-        .map_err(|_| HashingFailed)?;
-    output.await.map_err(|_| HashingFailed)
-}
-
-/// Gives this thread the lowest priority. Where that isn't possible it runs as any other.
-fn stand_back() {
-    // Idle, not only nice: a request that wakes up takes the processor from an idle thread at once,
-    // and from a nice one when its slice is over (3 ms on Linux 6.12 and later).
-    #[cfg(target_os = "linux")]
-    let _ = thread_priority::set_thread_priority_and_policy(
-        thread_priority::thread_native_id(),
-        thread_priority::ThreadPriority::Min,
-        thread_priority::ThreadSchedulePolicy::Normal(
-            thread_priority::NormalThreadSchedulePolicy::Idle,
-        ),
-    );
+/// Whether the password gives this hash; `None` for what is no argon2 hash. The parameters are those
+/// of the hash, so that they can be raised later.
+fn verify_now(password: &str, hash: &str, memory: &mut Vec<Block>) -> Option<bool> {
+    let hash = PasswordHash::new(hash).ok()?;
+    let algorithm = Algorithm::try_from(hash.algorithm.as_str()).ok()?;
+    let version = hash.version?.try_into().ok()?;
+    let params = Params::try_from(&hash).ok()?;
+    let (salt, expected) = (hash.salt?, hash.hash?);
+    memory.resize(params.block_count().max(memory.len()), Block::default());
+    let mut given = vec![0; expected.len()];
+    Argon2::new(algorithm, version, params)
+        .hash_password_into_with_memory(password.as_bytes(), &salt, &mut given, memory)
+        .ok()?;
+    Some(given.as_slice().ct_eq(expected.as_bytes()).into())
 }
 
 #[cfg(test)]
@@ -132,9 +120,10 @@ mod tests {
             hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
             "{hash}"
         );
-        assert!(verify_now("correct horse battery", &hash));
-        assert!(!verify_now("correct horse batterz", &hash));
-        assert!(!verify_now("anything", "not a hash"));
+        let verify = |password: &str, hash: &str| verify_now(password, hash, &mut Vec::new());
+        assert_eq!(verify("correct horse battery", &hash), Some(true));
+        assert_eq!(verify("correct horse batterz", &hash), Some(false));
+        assert_eq!(verify("anything", "not a hash"), None);
     }
 
     #[tokio::test]
@@ -153,20 +142,9 @@ mod tests {
             (params.m_cost(), params.t_cost(), params.p_cost()),
             (MEMORY_KIB, PASSES, LANES)
         );
-        assert!(!verify_now("", UNKNOWN_USER_HASH));
-    }
-
-    #[cfg(target_os = "linux")]
-    #[tokio::test]
-    async fn passwords_are_hashed_at_the_lowest_priority() {
-        use thread_priority::{NormalThreadSchedulePolicy as Normal, ThreadSchedulePolicy};
-
-        let policy = || thread_priority::thread_schedule_policy().unwrap();
-        let before = policy();
         assert_eq!(
-            on_own_thread(policy).await.unwrap(),
-            ThreadSchedulePolicy::Normal(Normal::Idle)
+            verify_now("", UNKNOWN_USER_HASH, &mut Vec::new()),
+            Some(false)
         );
-        assert_eq!(policy(), before, "other threads keep theirs");
     }
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use moka::sync::Cache;
 
 use super::digest::{Digest, sha256};
+use crate::clock;
 
 /// Failures are counted from the first one for this long.
 pub(super) const WINDOW_S: u64 = 15 * 60;
@@ -71,12 +72,20 @@ impl LoginThrottle {
                 });
             }
             if count.failed.saturating_add(count.in_flight) >= self.max_failed {
-                return Err(MustWait { retry_after_s: 1 });
+                return Err(MustWait {
+                    retry_after_s: soon_s(),
+                });
             }
             count.in_flight += 1;
         }
         Ok(Attempt { counter })
     }
+}
+
+/// 1 to 4 seconds, by chance: those who are sent away together shall not come back together.
+pub(super) fn soon_s() -> u64 {
+    let [byte] = clock::random_bytes::<1>();
+    1 + u64::from(byte % 4)
 }
 
 impl Attempt {
