@@ -189,14 +189,19 @@ fn children(parent: &ActorCell) -> HashSet<ActorId> {
 
 /// Lets everything else run until the condition holds.
 async fn until(holds: impl Fn() -> bool) {
-    let waiting = async {
+    in_time(async {
         while !holds() {
             tokio::task::yield_now().await;
         }
-    };
-    tokio::time::timeout(Duration::from_secs(20), waiting)
+    })
+    .await;
+}
+
+async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    let patience = Duration::from_secs(20);
+    tokio::time::timeout(patience, what)
         .await
-        .expect("it holds in time");
+        .expect("it happens in time")
 }
 
 #[tokio::test]
@@ -254,7 +259,9 @@ async fn an_outbox_that_goes_down_is_started_again_and_publishes() {
     assert_eq!(node.tree("outbox").restarts, 1);
     let mut published = node.parts.outbox.watch();
     node.open().await;
-    published.wait_for(|total| *total > 0).await.unwrap();
+    in_time(published.wait_for(|total| *total > 0))
+        .await
+        .unwrap();
     node.stop().await;
 }
 
@@ -267,7 +274,7 @@ async fn an_inbox_that_goes_down_is_started_again_and_delivers() {
     assert_eq!(node.tree("inbox").restarts, 1);
     node.receive_payment(id).await;
     while node.status(id).await != Status::Paid {
-        versions.changed().await.unwrap();
+        in_time(versions.changed()).await.unwrap();
     }
     node.stop().await;
 }
@@ -294,9 +301,8 @@ async fn too_many_restarts_end_the_node_with_a_reason() {
     }
     assert_eq!(node.tree("outbox").restarts, MAX_RESTARTS as u64);
     outbox.kill();
-    let reason = tokio::time::timeout(Duration::from_secs(20), node.actors.failed());
     assert_eq!(
-        reason.await.unwrap(),
+        in_time(node.actors.failed()).await,
         "the part outbox can't be kept running: more than 20 restarts within a minute"
     );
     node.stop().await;
