@@ -88,6 +88,7 @@ contract! { sqlite, crate::open_sqlite:
     inbox {
         the_same_event_is_received_once,
         undelivered_messages_come_back_until_they_are_delivered_or_parked,
+        delivered_messages_are_forgotten_oldest_first_and_no_others,
     }
     identity {
         an_address_can_be_used_once,

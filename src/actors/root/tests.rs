@@ -25,6 +25,7 @@ use crate::outbound::media::{FileMedia, Media};
 use crate::outbound::payment::Payments;
 use crate::outbound::payment::sandbox::{SandboxOptions, SandboxProvider};
 use crate::render::RenderContext;
+use crate::store::InboxMessage;
 use crate::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
 
 const START: Timestamp = Timestamp::constant(1_800_000_000, 0);
@@ -42,7 +43,9 @@ struct Node {
 impl Node {
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let config: Arc<Config> = Arc::new(toml::from_str(DEFAULTS).unwrap());
+        let mut config: Config = toml::from_str(DEFAULTS).unwrap();
+        config.actors.sweep_interval_ms = 20;
+        let config = Arc::new(config);
         let clock = Clock::manual(START);
         let (stores, store) = SqliteStore::open(dir.path(), SqliteOptions::default())
             .await
@@ -276,6 +279,49 @@ async fn an_inbox_that_goes_down_is_started_again_and_delivers() {
     while node.status(id).await != Status::Paid {
         in_time(versions.changed()).await.unwrap();
     }
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_sweeper_that_goes_down_is_started_again_and_forgets_webhooks_after_thirty_days() {
+    let node = Node::start().await;
+    let id = node.open().await;
+    let mut versions = node.parts.invoices.watch(id);
+    node.receive_payment(id).await;
+    while node.status(id).await != Status::Paid {
+        in_time(versions.changed()).await.unwrap();
+    }
+    let inbox = &node.parts.stores.inbox;
+    let repeat = |event_id: &str, received_at| InboxMessage {
+        provider: "sandbox".to_owned(),
+        event_id: event_id.to_owned(),
+        body: Vec::new(),
+        received_at,
+        attempts: 0,
+        next_attempt_at: received_at,
+        last_error: None,
+        // So that it is not delivered.
+        parked: true,
+    };
+    let is_forgotten = async |event_id: &str| inbox.receive(repeat(event_id, START)).await.unwrap();
+    // More than go with one write.
+    let earlier = START - Duration::from_hours(48);
+    for n in 0..250 {
+        let (event_id, after) = (format!("earlier-{n}"), Duration::from_millis(n));
+        let message = repeat(&event_id, earlier + after);
+        inbox.receive(message).await.unwrap();
+        inbox.delivered("sandbox", &event_id).await.unwrap();
+    }
+    node.replace(node.part(Part::Sweeper)).await;
+    assert_eq!(node.tree("sweeper").restarts, 1);
+
+    let advance_days = |days: i64| node.parts.clock.advance_ms(days * 24 * 3_600 * 1_000);
+    advance_days(29);
+    in_time(async { while !is_forgotten("earlier-249").await {} }).await;
+    let event_id = format!("evt_{id}");
+    assert!(!is_forgotten(&event_id).await);
+    advance_days(2);
+    in_time(async { while !is_forgotten(&event_id).await {} }).await;
     node.stop().await;
 }
 
