@@ -13,7 +13,7 @@ use crate::actors::auth_cache::accounts::found_from_environment;
 use crate::actors::root::{Foundation, Parts, RunningActors};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::http::serve::{Limits, serve};
+use crate::http::serve::{IDLE_TIMEOUT, Limits, serve};
 use crate::http::{self, Services};
 use crate::outbound::mail::{Mail, Spool};
 use crate::outbound::media::{FileMedia, Media};
@@ -176,6 +176,7 @@ impl App {
 fn limits(config: &Config) -> Limits {
     Limits {
         header_timeout: Duration::from_secs(config.server.header_timeout_s),
+        idle_timeout: IDLE_TIMEOUT,
         max_connections: config.server.max_connections,
     }
 }

@@ -27,13 +27,18 @@ const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PONG_WITHIN: Duration = Duration::from_secs(5);
 
+/// Longer than clients keep an idle connection (Go and reqwest: 90 s; load balancers mostly 60 s): the
+/// one who closes it must not be the one who does not know whether a request is on its way.
+pub const IDLE_TIMEOUT: Duration = Duration::from_mins(2);
+
 /// The bounds of all connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How long a request's head may take, from the end of the one before or from the start of the
-    /// connection; so also how long one that is idle is kept. Of HTTP/2 it bounds the first request
-    /// only; after that a client that answers its pings is kept.
+    /// How long the first request's head may take, from the start of the connection.
     pub header_timeout: Duration,
+    /// How long to wait for the head of the next one on HTTP/1: hyper has one limit for a connection
+    /// that is idle and for a head that was begun. An HTTP/2 client that answers its pings is kept.
+    pub idle_timeout: Duration,
     /// Connections open at once. More wait in the kernel's queue.
     pub max_connections: usize,
 }
@@ -48,7 +53,7 @@ pub async fn serve(
 ) {
     // Makes every route ready once, and not for each request.
     let router = router.with_state(());
-    let builder = builder(limits.header_timeout);
+    let builder = builder(limits.idle_timeout);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -81,12 +86,12 @@ pub async fn serve(
     while connections.join_next().await.is_some() {}
 }
 
-fn builder(header_timeout: Duration) -> Builder<TokioExecutor> {
+fn builder(idle_timeout: Duration) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout);
+        .header_read_timeout(idle_timeout);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -128,7 +133,7 @@ impl Connection {
         };
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
         let mut stopping = pin!(self.stopping.cancelled());
-        // hyper's own limit begins when it knows the protocol, and is for HTTP/1 only.
+        // hyper's own limit is that of idle connections.
         let mut first_head = pin!(sleep(self.header_timeout));
         let (mut is_new, mut is_stopping) = (true, false);
         loop {

@@ -29,7 +29,11 @@ struct Server {
 }
 
 impl Server {
-    async fn start(max_connections: usize, header_timeout: Duration) -> Self {
+    async fn start(
+        max_connections: usize,
+        header_timeout: Duration,
+        idle_timeout: Duration,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (go_on, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
@@ -44,6 +48,7 @@ impl Server {
             .route("/slow", get(slow));
         let limits = Limits {
             header_timeout,
+            idle_timeout,
             max_connections,
         };
         let stopping = CancellationToken::new();
@@ -93,7 +98,7 @@ async fn closed(mut stream: TcpStream) {
 
 #[tokio::test]
 async fn whoever_does_not_finish_a_head_in_time_is_cut_off() {
-    let server = Server::start(100, SHORT).await;
+    let server = Server::start(100, SHORT, SHORT).await;
     let mut kept_alive = server.connect(QUICK).await;
     read_until(&mut kept_alive, "quick").await;
     kept_alive.write_all(b"GET /quick HT").await.unwrap();
@@ -114,8 +119,21 @@ async fn whoever_does_not_finish_a_head_in_time_is_cut_off() {
 }
 
 #[tokio::test]
+async fn an_idle_connection_is_kept_longer_than_a_first_head_may_take() {
+    let server = Server::start(100, SHORT, LONG).await;
+    let mut idle = server.connect(QUICK).await;
+    read_until(&mut idle, "quick").await;
+    for _ in 0..2 {
+        closed(server.connect("").await).await;
+    }
+    idle.write_all(QUICK.as_bytes()).await.unwrap();
+    read_until(&mut idle, "quick").await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_request_may_take_longer_than_its_head() {
-    let server = Server::start(100, SHORT).await;
+    let server = Server::start(100, SHORT, SHORT).await;
     let mut stream = server.connect(SLOW).await;
     for _ in 0..2 {
         closed(server.connect("").await).await;
@@ -127,7 +145,7 @@ async fn a_request_may_take_longer_than_its_head() {
 
 #[tokio::test]
 async fn a_stop_waits_for_nobody_who_asks_for_nothing() {
-    let server = Server::start(100, LONG).await;
+    let server = Server::start(100, LONG, LONG).await;
     let mut idle = server.connect(QUICK).await;
     read_until(&mut idle, "quick").await;
     let mut half_sent = server.connect(QUICK).await;
@@ -146,7 +164,7 @@ async fn a_stop_waits_for_nobody_who_asks_for_nothing() {
 
 #[tokio::test]
 async fn a_request_under_way_is_finished_at_a_stop_and_nobody_new_is_taken() {
-    let server = Server::start(100, LONG).await;
+    let server = Server::start(100, LONG, LONG).await;
     let mut stream = server.connect(SLOW).await;
     server.begun.acquire().await.unwrap().forget();
     server.stopping.cancel();
@@ -162,7 +180,7 @@ async fn a_request_under_way_is_finished_at_a_stop_and_nobody_new_is_taken() {
 
 #[tokio::test]
 async fn more_connections_than_the_bound_wait_until_one_ends() {
-    let server = Server::start(2, LONG).await;
+    let server = Server::start(2, LONG, LONG).await;
     let mut open = Vec::new();
     for _ in 0..2 {
         let mut stream = server.connect(QUICK).await;
