@@ -13,6 +13,7 @@ use crate::actors::auth_cache::accounts::found_from_environment;
 use crate::actors::root::{Foundation, Parts, RunningActors};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::http::serve::{IDLE_TIMEOUT, Limits, serve};
 use crate::http::{self, Services};
 use crate::outbound::mail::{Mail, Spool};
 use crate::outbound::media::{FileMedia, Media};
@@ -52,7 +53,7 @@ pub struct App {
     pub services: Services,
     actors: RunningActors,
     store: StoreHandle,
-    server: JoinHandle<std::io::Result<()>>,
+    server: JoinHandle<()>,
     /// The sandbox's webhooks.
     deliveries: JoinHandle<()>,
     stopping: CancellationToken,
@@ -123,8 +124,7 @@ impl App {
         let router = http::router(services.clone())
             .merge(sandbox::web::router(sandbox.clone(), checkout_page));
         let stopping = CancellationToken::new();
-        let server = axum::serve(listener, router)
-            .with_graceful_shutdown(stopping.clone().cancelled_owned());
+        let server = serve(listener, router, limits(&config), stopping.clone());
         sandbox.send_webhooks_to(&format!("http://{}", reachable(address)));
         let deliveries = sandbox.start_delivery(stopping.clone());
         tokio::spawn(telemetry::keep_up(metrics, stopping.clone()));
@@ -135,7 +135,7 @@ impl App {
             services,
             actors,
             store,
-            server: tokio::spawn(server.into_future()),
+            server: tokio::spawn(server),
             deliveries,
             stopping,
             drain_timeout: Duration::from_secs(config.server.drain_timeout_s),
@@ -148,14 +148,15 @@ impl App {
     }
 
     /// Drains: not ready, finish requests and effects, stop the actors, close the store.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.actors.begin_drain();
         self.stopping.cancel();
-        if tokio::time::timeout(self.drain_timeout, self.server)
+        if tokio::time::timeout(self.drain_timeout, &mut self.server)
             .await
             .is_err()
         {
             tracing::warn!("requests were still running when the drain time was over");
+            self.server.abort();
         }
         self.actors.stop(self.drain_timeout).await;
         if tokio::time::timeout(self.drain_timeout, self.deliveries)
@@ -169,6 +170,14 @@ impl App {
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store could not be closed cleanly; nothing acknowledged is lost");
         }
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        header_timeout: Duration::from_secs(config.server.header_timeout_s),
+        idle_timeout: IDLE_TIMEOUT,
+        max_connections: config.server.max_connections,
     }
 }
 

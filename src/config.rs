@@ -34,8 +34,10 @@ pub struct Server {
     pub listen: std::net::SocketAddr,
     /// Without a trailing slash once the server listens.
     pub public_url: String,
+    pub header_timeout_s: u64,
     pub request_timeout_s: u64,
     pub drain_timeout_s: u64,
+    pub max_connections: usize,
     pub allowed_origins: Vec<String>,
 }
 

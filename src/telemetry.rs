@@ -129,6 +129,7 @@ fn describe() {
         Unit::Seconds,
         "Time from a request's head to its answer's, by route."
     );
+    describe_gauge!("faktor_http_connections", "Connections that are open.");
     describe_gauge!("faktor_invoices_live", "Invoices whose actor is in memory.");
     describe_counter!(
         "faktor_invoice_crashes_total",

@@ -2,9 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -201,4 +204,50 @@ fn users_are_added_and_get_passwords_from_a_pipe() {
     let (code, _, error) = texts(&piped(here, &["user", "passwd", "eve@x.example"], PASSWORD));
     assert_eq!(code, Some(1));
     assert!(error.contains("no user"), "{error}");
+}
+
+#[test]
+fn a_node_without_a_file_descriptor_left_takes_connections_again_when_it_has_some() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut node = Command::new("sh")
+        .args(["-c", "ulimit -n 64; exec \"$0\" serve"])
+        .arg(env!("CARGO_BIN_EXE_faktor"))
+        .current_dir(directory.path())
+        .env("FAKTOR__SERVER__LISTEN", "127.0.0.1:0")
+        .env("FAKTOR__LOG__FORMAT", "human")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = BufReader::new(node.stderr.take().unwrap());
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut lines = log.lines().map_while(Result::ok);
+        lines.try_for_each(|line| sender.send(line))
+    });
+    let wait_for = |text: &str| loop {
+        let line = lines.recv_timeout(Duration::from_mins(1)).unwrap();
+        if let Some((_, rest)) = line.split_once(text) {
+            return rest.to_owned();
+        }
+    };
+    let address = wait_for("listening on http://");
+    let address = address.split_whitespace().next().unwrap();
+    let idle: Vec<_> = (0..100)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    wait_for("a connection could not be accepted");
+    drop(idle);
+
+    let mut stream = TcpStream::connect(address).unwrap();
+    let patience = Some(Duration::from_mins(1));
+    stream.set_read_timeout(patience).unwrap();
+    let request = "GET /health/liveness HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    node.kill().unwrap();
+    node.wait().unwrap();
 }

@@ -281,6 +281,13 @@ impl InvoicesHandle {
         self.node.live.len() as u64
     }
 
+    /// The live invoice's actor.
+    #[cfg(test)]
+    pub(super) fn actor_of(&self, id: InvoiceId) -> Option<ractor::ActorCell> {
+        let live = self.node.live.get(id)?;
+        live.actor().map(ActorRef::get_cell)
+    }
+
     /// Commands waiting.
     pub fn waiting(&self) -> u64 {
         self.node.live.waiting() as u64

@@ -243,6 +243,7 @@ impl Parts {
             Part::Sweeper => {
                 let sweeper = Sweeper {
                     store: Arc::clone(&self.stores.invoices),
+                    inbox: Arc::clone(&self.stores.inbox),
                     invoices: self.invoices.clone(),
                     clock: self.clock.clone(),
                     interval: self.sweep_interval,

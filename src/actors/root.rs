@@ -16,6 +16,9 @@ use super::parts::Part;
 pub use super::parts::{Foundation, Parts, TreeNode};
 use crate::store::{InvoiceStore, SHARDS};
 
+#[cfg(test)]
+mod tests;
+
 /// More restarts than this within [`RESTART_WINDOW`] mean that restarting does not help.
 const MAX_RESTARTS: usize = 20;
 const RESTART_WINDOW: SignedDuration = SignedDuration::from_secs(60);

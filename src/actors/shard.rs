@@ -19,6 +19,8 @@ pub(super) enum ShardMessage {
         id: InvoiceId,
         reply: oneshot::Sender<Arc<Live>>,
     },
+    #[cfg(test)]
+    Panic,
 }
 
 pub(super) struct Shard {
@@ -57,6 +59,8 @@ impl Actor for Shard {
                 // The caller may have given up.
                 let _ = reply.send(live);
             }
+            #[cfg(test)]
+            ShardMessage::Panic => panic!("the test wants it"),
         }
         Ok(())
     }

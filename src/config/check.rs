@@ -31,11 +31,13 @@ const MIN_SECRET_CHARS: usize = 16;
 const DAY_S: i64 = 86_400;
 const YEAR_S: i64 = 366 * DAY_S;
 
-const RULES: [(&str, Rule); 39] = [
+const RULES: [(&str, Rule); 41] = [
     ("server.listen", Rule::Address),
     ("server.public_url", Rule::PublicUrl),
+    ("server.header_timeout_s", Rule::Number(1, 600)),
     ("server.request_timeout_s", Rule::Number(1, 600)),
     ("server.drain_timeout_s", Rule::Number(0, 3_600)),
+    ("server.max_connections", Rule::Number(1, 1_000_000)),
     ("server.allowed_origins", Rule::Origins),
     ("storage.data_dir", Rule::Path),
     ("actors.idle_after_s", Rule::Number(1, DAY_S)),

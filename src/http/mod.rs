@@ -45,6 +45,7 @@ mod page;
 pub mod paging;
 pub mod party;
 mod roles;
+pub mod serve;
 mod setup;
 pub mod show;
 mod users;

@@ -40,4 +40,7 @@ pub trait InboxStore: Send + Sync + 'static {
         next_attempt_at: Timestamp,
         parked: bool,
     ) -> Result<(), StoreError>;
+    /// Forgets delivered messages received before a moment, the oldest first, at most `limit`; how
+    /// many they were.
+    async fn forget_delivered(&self, before: Timestamp, limit: u16) -> Result<u64, StoreError>;
 }

@@ -68,6 +68,9 @@ pub trait InvoiceStore: Send + Sync + 'static {
     async fn load(&self, id: InvoiceId) -> Result<Option<Invoice>, StoreError>;
 
     /// Writes one command's outcome. Durable when it returns `Ok`.
+    ///
+    /// A new invoice that has a number brings it along; it is reserved with the same write.
+    /// `Taken { field: "number" }` when another invoice of the organization has it.
     async fn commit(&self, commit: Commit) -> Result<(), StoreError>;
 
     /// Deleted drafts are not listed. An unknown `starting_after` gives an empty page.

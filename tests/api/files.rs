@@ -245,3 +245,75 @@ async fn a_large_file_is_413() {
     let answer = upload(&app, &app.token, "", &[&large]).await;
     answer.expect_problem(413, "body_too_large");
 }
+
+/// A file with this number.
+fn numbered(number: &str) -> String {
+    let mut file = file();
+    file["invoice_no"] = json!(number);
+    file.to_string()
+}
+
+#[track_caller]
+fn is_taken(answer: &Answer) {
+    let problem = answer.expect_problem(422, "number_taken");
+    assert_eq!(crate::params_of(&problem), ["invoice_no"]);
+}
+
+#[tokio::test]
+async fn a_number_is_uploaded_once_in_an_organization() {
+    let app = TestApp::start().await;
+    let upload = async |token: &str, number: &str, key: &str| {
+        let part = Part::text(numbered(number)).file_name("invoice.json");
+        let request = app
+            .client
+            .post(format!("{}/upload", app.base))
+            .header("idempotency-key", key)
+            .multipart(Form::new().part("file", part))
+            .bearer_auth(token);
+        read(request.send().await.unwrap()).await
+    };
+    let first = upload(&app.token, "INV-1", "one").await;
+    says(&first, 200, "success!");
+    is_taken(&upload(&app.token, "INV-1", "two").await);
+    is_taken(&upload(&app.token, " INV-1 ", "three").await);
+    let open = app.open_invoice().await;
+    let ours = app.invoice(&open).await;
+    is_taken(&upload(&app.token, ours["number"].as_str().unwrap(), "four").await);
+    let all = app.get("/v1/invoices").await.expect(200);
+    assert_eq!(all["data"].as_array().unwrap().len(), 2);
+
+    let again = upload(&app.token, "INV-1", "one").await;
+    says(&again, 200, "success!");
+    assert_eq!(again.header("idempotency-replayed"), "true");
+    assert_eq!(again.header("x-file-id"), first.header("x-file-id"));
+    says(&upload(&app.token, "INV-2", "two").await, 200, "success!");
+    let stranger = stranger(&app).await;
+    says(&upload(&stranger, "INV-1", "one").await, 200, "success!");
+}
+
+#[tokio::test]
+async fn of_uploads_at_once_with_the_same_number_one_is_taken() {
+    let app = TestApp::start().await;
+    let file = numbered("INV-1");
+    let uploads = (0..8).map(|_| async { upload(&app, &app.token, "", &[&file]).await });
+    let answers = futures_util::future::join_all(uploads).await;
+    let (taken, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|a| a.status == 200);
+    assert_eq!(taken.len(), 1);
+    refused.into_iter().for_each(is_taken);
+}
+
+#[tokio::test]
+async fn a_finalize_steps_over_numbers_that_were_uploaded() {
+    let app = TestApp::start().await;
+    app.patch("/v1/organization", json!({"number_pattern": "R{000}"}))
+        .await
+        .expect(200);
+    for number in ["R001", "R003"] {
+        let answer = upload(&app, &app.token, "", &[&numbered(number)]).await;
+        says(&answer, 200, "success!");
+    }
+    for expected in ["R002", "R004"] {
+        let id = app.open_invoice().await;
+        assert_eq!(app.invoice(&id).await["number"], expected);
+    }
+}

@@ -60,6 +60,35 @@ async fn connections_that_send_nothing_more_hold_nobody_up() {
 }
 
 #[tokio::test]
+async fn a_head_that_never_ends_is_cut_off_after_the_configured_time() {
+    let app = TestApp::start_with(|config| config.server.header_timeout_s = 1).await;
+    let mut stream = connect(&app).await;
+    stream.write_all(b"GET /v1/me HTTP/1.1\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let reading = stream.read_to_end(&mut answer);
+    let read = tokio::time::timeout(Duration::from_secs(8), reading).await;
+    assert_eq!(read.expect("an end").unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_connections_that_ask_for_nothing() {
+    let app = TestApp::start_with(|config| config.server.drain_timeout_s = 600).await;
+    let mut open = Vec::new();
+    for part in ["", "GET /v1/me HTTP/1.1\r\nHost: x\r\nX-Slow: "] {
+        let mut stream = connect(&app).await;
+        stream.write_all(part.as_bytes()).await.unwrap();
+        open.push(stream);
+    }
+    // The client keeps its connection, too.
+    let client = app.client.clone();
+    app.get("/health/liveness").await.expect(200);
+    tokio::time::timeout(Duration::from_secs(8), app.app.stop())
+        .await
+        .expect("it stops");
+    drop((open, client));
+}
+
+#[tokio::test]
 async fn a_body_that_never_comes_ends_with_the_requests_time() {
     let app = TestApp::start_with(|config| config.server.request_timeout_s = 1).await;
     let mut stream = connect(&app).await;

@@ -16,6 +16,8 @@ use faktor::config::Secret;
 use faktor::outbound::payment::sandbox::{SandboxOptions, SandboxProvider};
 use faktor::outbound::payment::{Payments, ProviderEvent, ProviderEventKind, WebhookError};
 use jiff::Timestamp;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection, SqliteConnection};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -277,6 +279,47 @@ async fn an_event_that_waits_for_its_next_attempt_does_not_wait_over_a_restart()
     let running = Running::start(directory.path(), &receiver);
     while receiver.next().await.body != refused.body {}
     running.stop().await;
+}
+
+/// The events in the books with their states.
+async fn events(data_dir: &Path) -> Vec<(String, String)> {
+    let options = SqliteConnectOptions::new().filename(data_dir.join("sandbox.db"));
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let events = sqlx::query_as("SELECT id, state FROM events ORDER BY rowid")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+    events
+}
+
+#[tokio::test]
+async fn events_that_were_taken_are_forgotten_after_thirty_days() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut receiver = Receiver::start(0).await;
+    let clock = Clock::manual(Timestamp::constant(1_800_000_000, 0));
+    let sandbox = SandboxProvider::open(SandboxOptions {
+        clock: clock.clone(),
+        ..options(directory.path())
+    })
+    .unwrap();
+    sandbox.send_webhooks_to(&receiver.base_url);
+    let cancel = CancellationToken::new();
+    let task = sandbox.start_delivery(cancel.clone());
+    let mut taken = Vec::new();
+    for (sequence, after_days, kept) in [(1, 0, 1), (2, 29, 2), (3, 2, 2)] {
+        clock.advance_ms(after_days * 24 * 3_600 * 1_000);
+        sandbox.charge(&charge("pm_ok", sequence)).await.unwrap();
+        let id = receiver.next().await.json()["id"].clone();
+        taken.push((id.as_str().unwrap().to_owned(), "delivered".to_owned()));
+        let expected = &taken[taken.len() - kept..];
+        let settled = async { while events(directory.path()).await != expected {} };
+        tokio::time::timeout(Duration::from_secs(20), settled)
+            .await
+            .unwrap();
+    }
+    cancel.cancel();
+    task.await.unwrap();
 }
 
 #[tokio::test]

@@ -78,3 +78,27 @@ pub(crate) async fn undelivered_messages_come_back_until_they_are_delivered_or_p
     assert_eq!(retried[0].last_error.as_deref(), Some("no such invoice"));
     assert_eq!(waiting(stores, 100).await, ["b", "later"]);
 }
+
+pub(crate) async fn delivered_messages_are_forgotten_oldest_first_and_no_others(stores: &Stores) {
+    let inbox = &stores.inbox;
+    let names = ["a", "b", "c", "d", "parked", "waiting"];
+    for (event_id, received_at) in names.into_iter().zip([1, 2, 3, 9, 1, 1]) {
+        inbox.receive(message(event_id, received_at)).await.unwrap();
+    }
+    for delivered in ["d", "c", "b", "a"] {
+        inbox.delivered("sandbox", delivered).await.unwrap();
+    }
+    inbox
+        .failed("sandbox", "parked", "unreadable", at(1), true)
+        .await
+        .unwrap();
+    assert_eq!(inbox.forget_delivered(at(3), 1).await, Ok(1));
+    // What is forgotten can be received once more.
+    assert!(inbox.receive(message("a", 20)).await.unwrap());
+    assert!(!inbox.receive(message("b", 20)).await.unwrap());
+    assert_eq!(inbox.forget_delivered(at(3), 10).await, Ok(1));
+    assert_eq!(inbox.forget_delivered(at(3), 10).await, Ok(0));
+    for kept in ["c", "d", "parked", "waiting"] {
+        assert!(!inbox.receive(message(kept, 20)).await.unwrap(), "{kept}");
+    }
+}

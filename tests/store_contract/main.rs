@@ -80,10 +80,16 @@ contract! { sqlite, crate::open_sqlite:
         organizations_count_by_themselves,
         a_number_that_another_pattern_wrote_is_passed_over,
         an_organization_that_is_not_there_gets_no_number,
+        a_number_that_an_invoice_brings_along_stands_once,
+        an_invoice_that_brings_a_number_is_made_once,
+        of_many_invoices_that_bring_the_same_number_exactly_one_is_made,
+        a_series_steps_over_numbers_that_invoices_brought_along,
+        a_long_run_of_taken_numbers_does_not_stop_a_series,
     }
     inbox {
         the_same_event_is_received_once,
         undelivered_messages_come_back_until_they_are_delivered_or_parked,
+        delivered_messages_are_forgotten_oldest_first_and_no_others,
     }
     identity {
         an_address_can_be_used_once,

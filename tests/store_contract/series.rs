@@ -2,11 +2,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use faktor::clock;
 use faktor::domain::ids::{InvoiceId, OrganizationId};
+use faktor::domain::invoice::{Invoice, State};
 use faktor::store::{StoreError, Stores};
 use futures_util::future::join_all;
 use jiff::civil::date;
 
-use crate::sample::{new_organization, organization};
+use crate::sample::{creation, draft, issued, new_organization, organization};
 
 async fn founded(stores: &Stores, pattern: &str) -> OrganizationId {
     let mut organization = organization(new_organization());
@@ -167,4 +168,113 @@ pub(crate) async fn an_organization_that_is_not_there_gets_no_number(stores: &St
         matches!(refusal, Err(StoreError::Corrupt { .. })),
         "{refusal:?}"
     );
+}
+
+/// An invoice that comes with a number of its own.
+fn bringing(organization: OrganizationId, number: &str) -> Invoice {
+    let mut invoice = draft(organization);
+    invoice.state = State::Open {
+        issued: issued(number, date(2026, 3, 1), false),
+    };
+    invoice
+}
+
+pub(crate) async fn a_number_that_an_invoice_brings_along_stands_once(stores: &Stores) {
+    let organization = founded(stores, "{YYYY}-{0000}").await;
+    let given = stores
+        .series
+        .allocate(organization, new_invoice(), date(2026, 3, 1))
+        .await
+        .unwrap();
+    let first = bringing(organization, "A-17");
+    stores.invoices.commit(creation(&first)).await.unwrap();
+    for number in ["A-17", &given.number] {
+        let second = bringing(organization, number);
+        let refusal = stores.invoices.commit(creation(&second)).await;
+        assert_eq!(refusal, Err(StoreError::Taken { field: "number" }));
+        assert_eq!(stores.invoices.load(second.id).await.unwrap(), None);
+        let history = stores.invoices.history(second.id, 0, 10).await.unwrap();
+        assert_eq!(history, []);
+    }
+    let elsewhere = bringing(founded(stores, "{0}").await, "A-17");
+    stores.invoices.commit(creation(&elsewhere)).await.unwrap();
+    let another = bringing(organization, "a-17");
+    stores.invoices.commit(creation(&another)).await.unwrap();
+}
+
+pub(crate) async fn an_invoice_that_brings_a_number_is_made_once(stores: &Stores) {
+    let organization = founded(stores, "{YYYY}-{0000}").await;
+    let invoice = bringing(organization, "A-17");
+    stores.invoices.commit(creation(&invoice)).await.unwrap();
+    let again = stores.invoices.commit(creation(&invoice)).await;
+    assert_eq!(
+        again,
+        Err(StoreError::Conflict),
+        "not that its number is taken"
+    );
+    assert_eq!(
+        stores.invoices.load(invoice.id).await.unwrap(),
+        Some(invoice)
+    );
+}
+
+pub(crate) async fn of_many_invoices_that_bring_the_same_number_exactly_one_is_made(
+    stores: &Stores,
+) {
+    let organization = founded(stores, "{YYYY}-{0000}").await;
+    let invoices: Vec<_> = (0..32).map(|_| bringing(organization, "A-17")).collect();
+    // Drafts are written between them.
+    let neighbours: Vec<_> = (0..32).map(|_| draft(organization)).collect();
+    let commits = invoices.iter().zip(&neighbours).map(async |(one, other)| {
+        let both = (
+            stores.invoices.commit(creation(one)),
+            stores.invoices.commit(creation(other)),
+        );
+        futures_util::future::join(both.0, both.1).await
+    });
+    let mut made = 0;
+    for (one, other) in join_all(commits).await {
+        assert_eq!(other, Ok(()));
+        match one {
+            Ok(()) => made += 1,
+            refusal => assert_eq!(refusal, Err(StoreError::Taken { field: "number" })),
+        }
+    }
+    assert_eq!(made, 1);
+}
+
+pub(crate) async fn a_series_steps_over_numbers_that_invoices_brought_along(stores: &Stores) {
+    let organization = founded(stores, "{YYYY}-{0000}").await;
+    for number in ["2026-0001", "2026-0003", "2026-0004"] {
+        let invoice = bringing(organization, number);
+        stores.invoices.commit(creation(&invoice)).await.unwrap();
+    }
+    let mut numbers = Vec::new();
+    for _ in 0..3 {
+        let allocated = stores
+            .series
+            .allocate(organization, new_invoice(), date(2026, 3, 1))
+            .await
+            .unwrap();
+        numbers.push(allocated.number);
+    }
+    assert_eq!(numbers, ["2026-0002", "2026-0005", "2026-0006"]);
+}
+
+pub(crate) async fn a_long_run_of_taken_numbers_does_not_stop_a_series(stores: &Stores) {
+    const TAKEN: usize = 2_345;
+    let organization = founded(stores, "{0}").await;
+    let commits = (1..=TAKEN).map(|number| {
+        let invoice = bringing(organization, &number.to_string());
+        stores.invoices.commit(creation(&invoice))
+    });
+    assert!(join_all(commits).await.iter().all(Result::is_ok));
+    for number in TAKEN + 1..TAKEN + 3 {
+        let allocated = stores
+            .series
+            .allocate(organization, new_invoice(), date(2026, 3, 1))
+            .await
+            .unwrap();
+        assert_eq!(allocated.number, number.to_string());
+    }
 }

@@ -130,8 +130,8 @@ async fn allowed(
     }
 }
 
-/// Takes an invoice as a JSON file with totals of its own, checks them, and turns it into a document
-/// in the background. The header `X-File-Id` has the id for the download; a mail tells when the
+/// Takes an invoice as a JSON file with a number and totals of its own, checks them, and turns it into
+/// a document in the background. The header `X-File-Id` has the id for the download; a mail tells when the
 /// document is ready.
 #[utoipa::path(
     post, path = "/upload", tag = "files", operation_id = "upload",
@@ -148,7 +148,8 @@ async fn allowed(
             content_type = "text/plain"),
         (status = 401, description = "missing credentials, or not authorized", body = String,
             content_type = "text/plain"),
-        (status = 422, description = "The file's figures are wrong; `errors` names each",
+        (status = 422, description = "The file's figures are wrong, or its number is taken; \
+            `errors` names each",
             body = super::error::ProblemBody, content_type = "application/problem+json"),
         OpenErrors
     )
@@ -204,7 +205,7 @@ async fn upload(
         request_id: request_id.as_str().to_owned(),
     };
     let done = app.invoices.execute(caller.organization, id, request).await;
-    let done = done.map_err(|error| upload::in_words_of_the_file(error.into()))?;
+    let done = done.map_err(upload::refused)?;
     let mut response = text(StatusCode::OK, "success!");
     if let Ok(fid) = HeaderValue::from_str(&done.invoice.id.to_string()) {
         response.headers_mut().insert(X_FILE_ID.clone(), fid);

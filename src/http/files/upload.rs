@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::actors::invoices::ExecuteError;
 use crate::domain::invoice::{Content, DocumentFormat, Line, validate};
 use crate::domain::money::Money;
 use crate::domain::party::{Address, Issuer, MailTexts, Metadata, Organization, Party};
@@ -15,6 +16,7 @@ use crate::domain::totals::Totals;
 use crate::http::error::ApiError;
 use crate::http::extract::read_json;
 use crate::http::input::{DecimalInput, Field, Leaf, Malformed, Object, optional, required};
+use crate::store::StoreError;
 
 /// A text that may have been written as a number.
 #[derive(Debug)]
@@ -202,7 +204,9 @@ impl UploadedInvoice {
         };
         Import {
             content,
-            number: number.map(|label| label.0).unwrap_or_default(),
+            number: number
+                .map(|label| label.0.trim().to_owned())
+                .unwrap_or_default(),
             issued_on: issued_on.unwrap_or_default(),
         }
     }
@@ -316,8 +320,21 @@ const NAMES: [(&str, &str); 12] = [
     (".product", ".id"),
 ];
 
+/// Why the invoice was not taken.
+pub(super) fn refused(error: ExecuteError) -> ApiError {
+    match error {
+        ExecuteError::Store(StoreError::Taken { field: "number" }) => {
+            let mut problems = Problems::new();
+            let detail = "another invoice of the organization has this number";
+            problems.add("invoice_no", "number_taken", detail);
+            ApiError::invalid(problems.into_vec())
+        }
+        other => in_words_of_the_file(other.into()),
+    }
+}
+
 /// An error about the invoice as one about the file.
-pub(super) fn in_words_of_the_file(error: ApiError) -> ApiError {
+fn in_words_of_the_file(error: ApiError) -> ApiError {
     if error.problems().is_empty() {
         return error;
     }

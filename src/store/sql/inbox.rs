@@ -73,6 +73,16 @@ impl InboxStore for SqliteStore {
         .bind(parked);
         self.writer.execute(update).await.map(|_| ())
     }
+
+    async fn forget_delivered(&self, before: Timestamp, limit: u16) -> Result<u64, StoreError> {
+        let delete = sqlx::query(
+            "DELETE FROM inbox WHERE (provider, event_id) IN (SELECT provider, event_id \
+             FROM inbox WHERE delivered AND received_at < $1 ORDER BY received_at LIMIT $2)",
+        )
+        .bind(micros(before))
+        .bind(i64::from(limit));
+        self.writer.execute(delete).await
+    }
 }
 
 fn message(row: &SqliteRow) -> Result<InboxMessage, StoreError> {

@@ -1,26 +1,51 @@
 //! Invoices: loading, committing, listing, history and alarms.
 
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use sqlx::sqlite::{Sqlite, SqliteRow};
+use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, QueryBuilder};
 
 use super::SqliteStore;
+use super::batch;
 use super::columns::{Columns, contains_pattern, date_text, id_bytes, integer, micros};
 use super::error::{corrupt, fault};
 use super::page;
 use super::prepared::PreparedCommit;
+use super::series;
 use crate::domain::ids::{InvoiceId, OrganizationId};
 use crate::domain::invoice::Invoice;
+use crate::domain::invoice::command::AllocatedNumber;
 use crate::domain::invoice::entry::Recorded;
 use crate::domain::invoice::event::PublicEvent;
 use crate::store::{
     Commit, DueInvoice, InvoiceFilter, InvoiceStore, Page, PageRequest, SHARDS, ShardId, StoreError,
 };
+
+/// The number of an invoice that comes issued, from an uploaded file: no series gave it.
+fn brought_number(commit: &Commit) -> Option<AllocatedNumber> {
+    let issued = match commit.before {
+        None => commit.invoice.issued()?,
+        Some(_) => return None,
+    };
+    Some(AllocatedNumber {
+        number: issued.number.clone(),
+        issued_on: issued.issued_on,
+    })
+}
+
+async fn exists(connection: &mut SqliteConnection, id: InvoiceId) -> Result<bool, StoreError> {
+    let found = sqlx::query("SELECT 1 FROM invoices WHERE id = $1")
+        .bind(id_bytes(id.uuid()))
+        .fetch_optional(connection)
+        .await
+        .map_err(fault)?;
+    Ok(found.is_some())
+}
 
 #[async_trait]
 impl InvoiceStore for SqliteStore {
@@ -34,7 +59,30 @@ impl InvoiceStore for SqliteStore {
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
-        self.writer.commit(PreparedCommit::new(&commit)?).await
+        let prepared = PreparedCommit::new(&commit)?;
+        let Some(brought) = brought_number(&commit) else {
+            return self.writer.commit(prepared).await;
+        };
+        let (organization, id) = (commit.invoice.organization, commit.invoice.id);
+        let events = prepared.event_count() as u64;
+        self.writer
+            .transaction(move |connection| {
+                Box::pin(async move {
+                    // Before the number: a repeat of this very commit holds it already.
+                    if exists(connection, id).await? {
+                        return Err(StoreError::Conflict);
+                    }
+                    series::reserve(connection, organization, id, &brought).await?;
+                    // Which is therefore not refused, nor is the transaction begun anew by it.
+                    batch::write(connection, &[prepared])
+                        .await?
+                        .into_iter()
+                        .collect::<Result<(), StoreError>>()
+                })
+            })
+            .await?;
+        self.writer.events().fetch_add(events, Ordering::AcqRel);
+        Ok(())
     }
 
     async fn list(

@@ -86,7 +86,8 @@ impl Delivery {
                 .buffer_unordered(CONCURRENCY)
                 .collect()
                 .await;
-            sandbox.ledger.settle_events(&attempts).await?;
+            let now = sandbox.options.clock.now();
+            sandbox.ledger.settle_events(&attempts, now).await?;
         }
         let next = sandbox.ledger.next_event_at().await?;
         Ok(next.map(|next| {

@@ -7,6 +7,11 @@ use sqlx::SqliteConnection;
 use super::ledger::{self, Charge, ChargeStatus, Ledger, LedgerError, Session};
 use crate::clock;
 
+/// How long an event that was delivered or given up stays in the books: 30 days, as at Stripe.
+const KEEP_EVENTS_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
+/// Events forgotten with one round; more than a round delivers, so that they get fewer.
+const FORGET_BATCH: i64 = 256;
+
 /// An event to be put into the books.
 pub(super) struct NewEvent {
     id: String,
@@ -139,10 +144,11 @@ impl Ledger {
         Ok(next.and_then(|next| Timestamp::from_millisecond(next).ok()))
     }
 
-    /// Writes down how the attempts of one round ended, in one transaction.
+    /// Writes down how the attempts of one round ended, in one transaction; and forgets old events.
     pub(super) async fn settle_events(
         &self,
         attempts: &[(WaitingEvent, Attempt)],
+        now: Timestamp,
     ) -> Result<(), LedgerError> {
         let mut transaction = self.begin().await?;
         for (event, attempt) in attempts {
@@ -170,6 +176,15 @@ impl Ledger {
             .execute(&mut *transaction)
             .await?;
         }
+        // Of the oldest ones only, so that no table has to be read.
+        sqlx::query(
+            "DELETE FROM events WHERE state <> 'pending' AND created_ms < $1
+                 AND id IN (SELECT id FROM events ORDER BY rowid LIMIT $2)",
+        )
+        .bind(now.as_millisecond().saturating_sub(KEEP_EVENTS_MS))
+        .bind(FORGET_BATCH)
+        .execute(&mut *transaction)
+        .await?;
         ledger::commit(transaction).await
     }
 

@@ -1,0 +1,188 @@
+//! Connections: accepted up to a bound, each with a time limit for its request heads, and let go at a
+//! stop without waiting for those that ask for nothing.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use axum::routing::future::RouteFuture;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Duration, sleep};
+use tokio_util::sync::CancellationToken;
+use tower::Service as _;
+
+/// How long to wait after the system refused a connection, such as for want of file descriptors.
+const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
+/// How often an HTTP/2 client is asked whether it is still there, and how long it has to answer.
+const PING_EVERY: Duration = Duration::from_secs(10);
+const PONG_WITHIN: Duration = Duration::from_secs(5);
+
+/// Longer than clients keep an idle connection (Go and reqwest: 90 s; load balancers mostly 60 s): the
+/// one who closes it must not be the one who does not know whether a request is on its way.
+pub const IDLE_TIMEOUT: Duration = Duration::from_mins(2);
+
+/// The bounds of all connections.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// How long the first request's head may take, from the start of the connection.
+    pub header_timeout: Duration,
+    /// How long to wait for the head of the next one on HTTP/1: hyper has one limit for a connection
+    /// that is idle and for a head that was begun. An HTTP/2 client that answers its pings is kept.
+    pub idle_timeout: Duration,
+    /// Connections open at once. More wait in the kernel's queue.
+    pub max_connections: usize,
+}
+
+/// Serves until `stopping`, then lets the requests under way come to their end. Dropped before, it
+/// cuts them off.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: Limits,
+    stopping: CancellationToken,
+) {
+    // Makes every route ready once, and not for each request.
+    let router = router.with_state(());
+    let builder = builder(limits.idle_timeout);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => break,
+            accepted = listener.accept(), if connections.len() < limits.max_connections => {
+                match accepted {
+                    Ok((stream, _)) => {
+                        let connection = Connection {
+                            builder: builder.clone(),
+                            router: router.clone(),
+                            header_timeout: limits.header_timeout,
+                            // One of its own, so that connections don't meet at one lock.
+                            stopping: stopping.child_token(),
+                        };
+                        connections.spawn(connection.run(stream));
+                    }
+                    Err(error) => tokio::select! {
+                        () = stopping.cancelled() => break,
+                        () = back_off(&error) => {}
+                    },
+                }
+            }
+            Some(_) = connections.join_next() => {}
+        }
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        metrics::gauge!("faktor_http_connections").set(connections.len() as f64);
+    }
+    // Whoever comes now is refused at once.
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+fn builder(idle_timeout: Duration) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(idle_timeout);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PONG_WITHIN);
+    builder
+}
+
+/// A caller that went away while it waited is its own affair; anything else needs a pause, or the
+/// loop would spin.
+async fn back_off(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    if matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionRefused | ConnectionReset
+    ) {
+        return;
+    }
+    tracing::error!(%error, "a connection could not be accepted; tried again in 1 s");
+    sleep(ACCEPT_BACKOFF).await;
+}
+
+/// One connection, from its acceptance to its end.
+struct Connection {
+    builder: Builder<TokioExecutor>,
+    router: Router,
+    header_timeout: Duration,
+    stopping: CancellationToken,
+}
+
+impl Connection {
+    async fn run(self, stream: TcpStream) {
+        // Small answers and events go out at once. A socket that can't is about to fail anyway.
+        let _ = stream.set_nodelay(true);
+        let asked = Arc::new(AtomicBool::new(false));
+        let service = Edge {
+            router: self.router,
+            asked: Arc::clone(&asked),
+        };
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut stopping = pin!(self.stopping.cancelled());
+        // hyper's own limit is that of idle connections.
+        let mut first_head = pin!(sleep(self.header_timeout));
+        let (mut is_new, mut is_stopping) = (true, false);
+        loop {
+            tokio::select! {
+                // First what has come in: a request that is there is under way.
+                biased;
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(error, "a connection ended early");
+                    }
+                    return;
+                }
+                () = &mut stopping, if !is_stopping => {
+                    is_stopping = true;
+                    // hyper would wait for a head that was begun.
+                    if !asked.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = &mut first_head, if is_new => {
+                    is_new = false;
+                    if !asked.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The router as hyper calls it.
+struct Edge {
+    router: Router,
+    /// Whether any request has come yet.
+    asked: Arc<AtomicBool>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Edge {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        self.asked.store(true, Ordering::Relaxed);
+        // A router is always ready.
+        self.router.clone().call(request.map(Body::new))
+    }
+}
+
+#[cfg(test)]
+mod tests;

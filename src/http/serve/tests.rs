@@ -1,0 +1,199 @@
+//! Real sockets.
+
+use std::net::SocketAddr;
+
+use axum::routing::get;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use super::*;
+
+/// Short, for tests that wait for it; and so long that no test does.
+const SHORT: Duration = Duration::from_millis(100);
+const LONG: Duration = Duration::from_mins(10);
+const QUICK: &str = "GET /quick HTTP/1.1\r\nhost: a\r\n\r\n";
+const SLOW: &str = "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n";
+/// An HTTP/2 client's first words: the preface and empty settings.
+const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+struct Server {
+    address: SocketAddr,
+    stopping: CancellationToken,
+    /// Lets a slow request come to its end.
+    go_on: Arc<Semaphore>,
+    /// Counts the slow requests that have begun.
+    begun: Arc<Semaphore>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start(
+        max_connections: usize,
+        header_timeout: Duration,
+        idle_timeout: Duration,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (go_on, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let (wait, tell) = (Arc::clone(&go_on), Arc::clone(&begun));
+        let slow = move || async move {
+            tell.add_permits(1);
+            wait.acquire().await.unwrap().forget();
+            "slow"
+        };
+        let router = Router::new()
+            .route("/quick", get(async || "quick"))
+            .route("/slow", get(slow));
+        let limits = Limits {
+            header_timeout,
+            idle_timeout,
+            max_connections,
+        };
+        let stopping = CancellationToken::new();
+        let task = tokio::spawn(serve(listener, router, limits, stopping.clone()));
+        Self {
+            address,
+            stopping,
+            go_on,
+            begun,
+            task,
+        }
+    }
+
+    /// A connection that has said so much.
+    async fn connect(&self, said: impl AsRef<[u8]>) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(said.as_ref()).await.unwrap();
+        stream
+    }
+
+    async fn stop(self) {
+        self.stopping.cancel();
+        in_time(self.task).await.unwrap();
+    }
+}
+
+async fn in_time<T>(what: impl Future<Output = T>) -> T {
+    let patience = Duration::from_secs(20);
+    timeout(patience, what).await.expect("it happens in time")
+}
+
+/// Reads until the answer's body is there.
+async fn read_until(stream: &mut TcpStream, body: &str) {
+    let mut answer = Vec::new();
+    while !answer.ends_with(body.as_bytes()) {
+        let read = in_time(stream.read_buf(&mut answer)).await.unwrap();
+        assert!(read > 0, "closed after {answer:?}");
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+}
+
+/// Resolves when the other side has closed the connection, however it did.
+async fn closed(mut stream: TcpStream) {
+    let mut rest = Vec::new();
+    let _ = in_time(stream.read_to_end(&mut rest)).await;
+}
+
+#[tokio::test]
+async fn whoever_does_not_finish_a_head_in_time_is_cut_off() {
+    let server = Server::start(100, SHORT, SHORT).await;
+    let mut kept_alive = server.connect(QUICK).await;
+    read_until(&mut kept_alive, "quick").await;
+    kept_alive.write_all(b"GET /quick HT").await.unwrap();
+    let mut idle = server.connect(QUICK).await;
+    read_until(&mut idle, "quick").await;
+    let slow = [
+        server.connect("").await,
+        server.connect("GET /quick HTTP/1.1\r\nhost:").await,
+        server.connect(&HTTP2[..5]).await,
+        server.connect(HTTP2).await,
+        kept_alive,
+        idle,
+    ];
+    for stream in slow {
+        closed(stream).await;
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_kept_longer_than_a_first_head_may_take() {
+    let server = Server::start(100, SHORT, LONG).await;
+    let mut idle = server.connect(QUICK).await;
+    read_until(&mut idle, "quick").await;
+    for _ in 0..2 {
+        closed(server.connect("").await).await;
+    }
+    idle.write_all(QUICK.as_bytes()).await.unwrap();
+    read_until(&mut idle, "quick").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_may_take_longer_than_its_head() {
+    let server = Server::start(100, SHORT, SHORT).await;
+    let mut stream = server.connect(SLOW).await;
+    for _ in 0..2 {
+        closed(server.connect("").await).await;
+    }
+    server.go_on.add_permits(1);
+    read_until(&mut stream, "slow").await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_nobody_who_asks_for_nothing() {
+    let server = Server::start(100, LONG, LONG).await;
+    let mut idle = server.connect(QUICK).await;
+    read_until(&mut idle, "quick").await;
+    let mut half_sent = server.connect(QUICK).await;
+    read_until(&mut half_sent, "quick").await;
+    half_sent.write_all(b"GET /quick HT").await.unwrap();
+    let _others = [
+        server.connect("").await,
+        server.connect("GET /quick HTTP/1.1\r\nhost:").await,
+        server.connect(&HTTP2[..5]).await,
+        server.connect(HTTP2).await,
+    ];
+    let start = Instant::now();
+    server.stop().await;
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_request_under_way_is_finished_at_a_stop_and_nobody_new_is_taken() {
+    let server = Server::start(100, LONG, LONG).await;
+    let mut stream = server.connect(SLOW).await;
+    server.begun.acquire().await.unwrap().forget();
+    server.stopping.cancel();
+    while TcpStream::connect(server.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!server.task.is_finished());
+    server.go_on.add_permits(1);
+    read_until(&mut stream, "slow").await;
+    closed(stream).await;
+    in_time(server.task).await.unwrap();
+}
+
+#[tokio::test]
+async fn more_connections_than_the_bound_wait_until_one_ends() {
+    let server = Server::start(2, LONG, LONG).await;
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut stream = server.connect(QUICK).await;
+        read_until(&mut stream, "quick").await;
+        open.push(stream);
+    }
+    let mut waiting = server.connect(QUICK).await;
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+    let nothing = waiting.try_read(&mut [0]).unwrap_err();
+    assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
+    open.pop();
+    read_until(&mut waiting, "quick").await;
+    server.stop().await;
+}
