@@ -16,6 +16,8 @@ use faktor::domain::ids::{EventId, InvoiceId};
 use faktor::domain::invoice::Invoice;
 use faktor::domain::invoice::entry::{Entry, Recorded};
 use faktor::domain::invoice::event::PublicEvent;
+use faktor::http::invoices::content::ContentInput;
+use faktor::http::invoices::representation::{self, Links};
 use faktor::store::sql::{SqliteOptions, SqliteStore};
 use faktor::store::{Commit, Epoch, Stores};
 use serde::{Deserialize, Serialize};
@@ -32,7 +34,7 @@ pub(crate) struct Template {
     pub(crate) answer: String,
 }
 
-/// `create DIRECTORY TEMPLATE` or `read FILE`.
+/// `create DIRECTORY TEMPLATE`, `create-json DIRECTORY TEMPLATE` or `read FILE`.
 pub(crate) fn run(arguments: &[String]) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -40,9 +42,10 @@ pub(crate) fn run(arguments: &[String]) {
         .unwrap();
     runtime.block_on(async {
         let router = match arguments {
-            [kind, directory, template] if kind == "create" => {
+            [kind, directory, template] if kind.starts_with("create") => {
                 let template = std::fs::read(template).unwrap();
-                creating(directory.into(), serde_json::from_slice(&template).unwrap()).await
+                let template = serde_json::from_slice(&template).unwrap();
+                creating(directory.into(), template, kind == "create-json").await
             }
             [kind, file] if kind == "read" => reading(std::fs::read(file).unwrap().into()),
             _ => panic!("{arguments:?}"),
@@ -60,9 +63,11 @@ struct Creating {
     stores: Stores,
     template: Template,
     answer: Bytes,
+    /// Reads its body and writes its answer, instead of taking neither for what it is.
+    json: bool,
 }
 
-async fn creating(directory: PathBuf, template: Template) -> Router {
+async fn creating(directory: PathBuf, template: Template, json: bool) -> Router {
     let (stores, _) = SqliteStore::open(&directory, SqliteOptions::default())
         .await
         .unwrap();
@@ -71,6 +76,7 @@ async fn creating(directory: PathBuf, template: Template) -> Router {
         stores,
         template,
         answer,
+        json,
     });
     Router::new()
         .route("/v1/invoices", post(create))
@@ -79,6 +85,10 @@ async fn creating(directory: PathBuf, template: Template) -> Router {
 
 async fn create(State(state): State<Arc<Creating>>, body: Bytes) -> impl IntoResponse {
     assert!(!body.is_empty());
+    if state.json {
+        let content: ContentInput = serde_json::from_slice(&body).unwrap();
+        assert!(content.customer().is_none());
+    }
     let id = InvoiceId::new(clock::new_uuid());
     let mut template = state.template.clone();
     template.invoice.id = id;
@@ -91,16 +101,25 @@ async fn create(State(state): State<Arc<Creating>>, body: Bytes) -> impl IntoRes
         event.id = EventId::new(clock::new_uuid());
         event.invoice = id;
     }
+    let invoice = Arc::new(template.invoice);
     let commit = Commit {
-        invoice: Arc::new(template.invoice),
+        invoice: Arc::clone(&invoice),
         before: None,
         epoch: Epoch(1),
         recorded: template.recorded,
         events: template.events,
     };
     state.stores.invoices.commit(commit).await.unwrap();
+    let links = Links {
+        public_url: "http://faktor.example",
+    };
+    let answer = if state.json {
+        representation::bytes(&invoice, links).unwrap()
+    } else {
+        state.answer.clone()
+    };
     let json = [(header::CONTENT_TYPE, "application/json")];
-    (StatusCode::CREATED, json, state.answer.clone())
+    (StatusCode::CREATED, json, answer)
 }
 
 fn reading(answer: Bytes) -> Router {

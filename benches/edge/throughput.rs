@@ -73,15 +73,18 @@ pub(crate) async fn create() -> Vec<Figure> {
     let template = template(&data, String::from_utf8(answer).unwrap()).await;
     let file = directory.path().join("template.json");
     std::fs::write(&file, serde_json::to_vec(&template).unwrap()).unwrap();
-    let bare_data = directory.path().join("bare");
-    let bare = Server::bare(&[
-        "create",
-        bare_data.to_str().unwrap(),
-        file.to_str().unwrap(),
-    ]);
-
+    let bare = |kind: &str| {
+        let data = directory.path().join(kind);
+        Server::bare(&[kind, data.to_str().unwrap(), file.to_str().unwrap()])
+    };
     let requests: Requests = Arc::new(move |_, _| Arc::clone(&creation));
-    let (ours, bare) = rounds((&ours, Arc::clone(&requests)), (&bare, requests)).await;
+    let server = ours;
+    let of_bare = (&bare("create"), Arc::clone(&requests));
+    let (ours, bare) = rounds((&server, Arc::clone(&requests)), of_bare).await;
+    let of_bare = (&bare("create-json"), Arc::clone(&requests));
+    let (beside, with_json) = rounds((&server, requests), of_bare).await;
+    let (json_cpu, ..) = compare(&beside, &with_json, |round| round.cpu_us);
+    let (json_rate, ..) = compare(&beside, &with_json, |round| round.per_second);
     let (cpu, our_cpu, bare_cpu) = compare(&ours, &bare, |round| round.cpu_us);
     let (rate, our_rate, bare_rate) = compare(&ours, &bare, |round| round.per_second);
     let (p99, our_p99, bare_p99) = compare(&ours, &bare, |round| round.p99_ms);
@@ -91,13 +94,18 @@ pub(crate) async fn create() -> Vec<Figure> {
             "create: CPU per request / bare",
             1.6,
             cpu,
-            format!("{our_cpu:.0} µs / {bare_cpu:.0} µs; body {} B", body.len()),
+            format!(
+                "{our_cpu:.0} µs / {bare_cpu:.0} µs; body {} B; of one that reads and writes JSON {json_cpu:.2}",
+                body.len()
+            ),
         ),
         Figure::at_least(
             "create: throughput / bare",
             0.6,
             rate,
-            format!("{our_rate:.0}/s / {bare_rate:.0}/s"),
+            format!(
+                "{our_rate:.0}/s / {bare_rate:.0}/s; of one that reads and writes JSON {json_rate:.2}"
+            ),
         ),
         Figure::at_most(
             "create: p99 / bare",

@@ -50,7 +50,8 @@ impl Default for SqliteOptions {
         Self {
             readers: 4,
             writer_cache_kib: 8 * 1024,
-            reader_cache_kib: 2 * 1024,
+            // The system's own cache is behind it.
+            reader_cache_kib: 512,
             max_batch: 256,
             writer_pragmas: Vec::new(),
         }
