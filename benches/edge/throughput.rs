@@ -73,15 +73,15 @@ pub(crate) async fn create() -> Vec<Figure> {
     let template = template(&data, String::from_utf8(answer).unwrap()).await;
     let file = directory.path().join("template.json");
     std::fs::write(&file, serde_json::to_vec(&template).unwrap()).unwrap();
-    let bare = |kind: &str| {
+    let bare_server = |kind: &str| {
         let data = directory.path().join(kind);
         Server::bare(&[kind, data.to_str().unwrap(), file.to_str().unwrap()])
     };
     let requests: Requests = Arc::new(move |_, _| Arc::clone(&creation));
     let server = ours;
-    let of_bare = (&bare("create"), Arc::clone(&requests));
+    let of_bare = (&bare_server("create"), Arc::clone(&requests));
     let (ours, bare) = rounds((&server, Arc::clone(&requests)), of_bare).await;
-    let of_bare = (&bare("create-json"), Arc::clone(&requests));
+    let of_bare = (&bare_server("create-json"), Arc::clone(&requests));
     let (beside, with_json) = rounds((&server, requests), of_bare).await;
     let (json_cpu, ..) = compare(&beside, &with_json, |round| round.cpu_us);
     let (json_rate, ..) = compare(&beside, &with_json, |round| round.per_second);
