@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -206,38 +206,67 @@ fn users_are_added_and_get_passwords_from_a_pipe() {
     assert!(error.contains("no user"), "{error}");
 }
 
+/// A node under a limit of open files, killed when dropped.
+struct LimitedNode {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    _directory: tempfile::TempDir,
+}
+
+impl LimitedNode {
+    fn start(ulimit: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("ulimit {ulimit}; exec \"$0\" serve")])
+            .arg(env!("CARGO_BIN_EXE_faktor"))
+            .current_dir(directory.path())
+            .env("FAKTOR__SERVER__LISTEN", "127.0.0.1:0")
+            .env("FAKTOR__LOG__FORMAT", "human")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut lines = log.lines().map_while(Result::ok);
+            lines.try_for_each(|line| sender.send(line))
+        });
+        Self {
+            child,
+            lines,
+            _directory: directory,
+        }
+    }
+
+    /// The rest of the first line of the log that has `text` in it.
+    fn wait_for(&self, text: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_mins(1)).unwrap();
+            if let Some((_, rest)) = line.split_once(text) {
+                return rest.to_owned();
+            }
+        }
+    }
+}
+
+impl Drop for LimitedNode {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 #[test]
 fn a_node_without_a_file_descriptor_left_takes_connections_again_when_it_has_some() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut node = Command::new("sh")
-        .args(["-c", "ulimit -n 64; exec \"$0\" serve"])
-        .arg(env!("CARGO_BIN_EXE_faktor"))
-        .current_dir(directory.path())
-        .env("FAKTOR__SERVER__LISTEN", "127.0.0.1:0")
-        .env("FAKTOR__LOG__FORMAT", "human")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let log = BufReader::new(node.stderr.take().unwrap());
-    let (sender, lines) = mpsc::channel();
-    std::thread::spawn(move || {
-        let mut lines = log.lines().map_while(Result::ok);
-        lines.try_for_each(|line| sender.send(line))
-    });
-    let wait_for = |text: &str| loop {
-        let line = lines.recv_timeout(Duration::from_mins(1)).unwrap();
-        if let Some((_, rest)) = line.split_once(text) {
-            return rest.to_owned();
-        }
-    };
-    let address = wait_for("listening on http://");
+    let node = LimitedNode::start("-n 64");
+    let address = node.wait_for("listening on http://");
     let address = address.split_whitespace().next().unwrap();
     let idle: Vec<_> = (0..100)
         .map(|_| TcpStream::connect(address).unwrap())
         .collect();
-    wait_for("a connection could not be accepted");
+    node.wait_for("a connection could not be accepted");
     drop(idle);
 
     let mut stream = TcpStream::connect(address).unwrap();
@@ -248,6 +277,19 @@ fn a_node_without_a_file_descriptor_left_takes_connections_again_when_it_has_som
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    node.kill().unwrap();
-    node.wait().unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_node_opens_as_many_files_as_it_may_not_as_many_as_is_usual() {
+    let node = LimitedNode::start("-Sn 128");
+    node.wait_for("listening on http://");
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", node.child.id())).unwrap();
+    let files = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .unwrap();
+    let files: Vec<_> = files.split_whitespace().collect();
+    assert_eq!(files[0], files[1], "{files:?}");
+    assert_ne!(files[0], "128");
 }

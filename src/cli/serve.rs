@@ -13,6 +13,7 @@ use crate::config::Config;
 pub(super) async fn run(config: Config) -> Result<(), Failure> {
     // Before the node is ready, so that whoever sees it ready can stop it in order.
     let mut stop = Stop::listen()?;
+    raise_file_limit();
     let app = App::start(config, Clock::System).await?;
     tracing::info!(server.url = app.public_url, server.address = %app.address, "listening on http://{}", app.address);
     if let Some(setup_url) = &app.setup_url {
@@ -29,6 +30,18 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
         () = stop.interrupted() => tracing::warn!("stopped in the middle of the drain"),
     }
     outcome
+}
+
+/// Every connection is an open file, and the usual soft limit of 1,024 is there for programs that use
+/// `select`. Where it can't be raised the node works within it.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Hears the signals that stop a node.
