@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
@@ -13,7 +13,7 @@ use super::App;
 use super::answer::json;
 use super::cloud_event::CloudEvent;
 use super::error::ApiError;
-use super::extract::{Authenticated, Params};
+use super::extract::{Authenticated, Params, bearer};
 use super::input::{Malformed, parse_id};
 use super::openapi::ReadErrors;
 use super::paging::{List, take_limit};
@@ -44,9 +44,11 @@ const DRAIN_CHECK: Duration = Duration::from_secs(1);
 async fn events(
     State(app): State<App>,
     caller: Authenticated,
+    headers: HeaderMap,
     mut params: Params,
 ) -> Result<Response, ApiError> {
     caller.require(Permission::InvoiceGetAll)?;
+    let token = bearer(&headers)?;
     let after: Option<EventId> = params.take("after", parse_id);
     let limit = take_limit(&mut params);
     let wait_s = params.take("wait", read_wait).unwrap_or(0);
@@ -55,10 +57,16 @@ async fn events(
     let longest = app.config.server.request_timeout_s.saturating_sub(1);
     let deadline = Instant::now() + Duration::from_secs(wait_s.min(longest));
     let mut published = app.outbox.watch();
+    let mut waited = false;
     loop {
         published.borrow_and_update();
         let mut found = read(&app, &caller, after, limit + 1).await?;
         let over = Instant::now() >= deadline || app.node.is_draining();
+        if waited && !found.is_empty() {
+            // What happened after a revocation is not told, however long ago the caller came.
+            let still = Authenticated(app.auth.authenticate(token).await?);
+            still.require(Permission::InvoiceGetAll)?;
+        }
         if !found.is_empty() || over {
             let has_more = found.len() > usize::from(limit);
             found.truncate(usize::from(limit));
@@ -77,6 +85,7 @@ async fn events(
                 },
             );
         }
+        waited = true;
         let look_again = deadline.min(Instant::now() + DRAIN_CHECK);
         // Nobody publishing any more is the same as nothing new.
         if let Ok(Err(_)) = tokio::time::timeout_at(look_again, published.changed()).await {

@@ -165,6 +165,26 @@ async fn a_stream_ends_when_its_readers_session_is_revoked() {
 }
 
 #[tokio::test]
+async fn a_reader_that_waits_is_not_told_what_happens_after_its_session_was_revoked() {
+    let app = TestApp::start().await;
+    let token = app
+        .sign_in(crate::support::EMAIL, crate::support::PASSWORD)
+        .await;
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str())];
+    let waiting = app.call(Method::GET, "/v1/events?wait=20", None, &headers);
+    let revoking = async {
+        let revoked = app
+            .call(Method::POST, "/v1/auth/revoke", None, &headers)
+            .await;
+        assert!(revoked.status.is_success(), "{}", revoked.text());
+        app.open_invoice().await;
+    };
+    let (answer, ()) = tokio::join!(waiting, revoking);
+    assert_eq!(answer.status, 401, "{}", answer.text());
+}
+
+#[tokio::test]
 async fn the_feed_goes_on_after_any_event_and_waits_for_the_next() {
     let app = TestApp::start().await;
     let first = app.open_invoice().await;

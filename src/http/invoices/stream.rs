@@ -131,12 +131,11 @@ impl Reader {
                 return write(&event);
             }
             self.versions.borrow_and_update();
-            if !self.is_still_allowed().await {
-                return None;
-            }
             let store = &self.app.stores.invoices;
             match store.events_of(self.id, self.seen, PART).await {
                 Ok(events) if events.is_empty() => self.wait().await?,
+                // Asked after the look: what happened after a revocation is not told.
+                Ok(_) if !self.is_still_allowed().await => return None,
                 Ok(events) => self.ready = events.into(),
                 Err(error) => {
                     // Ending is safe: the reader comes back with the last id it saw.
