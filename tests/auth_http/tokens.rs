@@ -179,7 +179,7 @@ async fn a_login_storm_gets_429_while_authenticated_reads_go_on() {
     assert!(
         throttled
             .iter()
-            .all(|answer| answer.header("retry-after") == "1")
+            .all(|answer| matches!(answer.header("retry-after"), "1" | "2" | "3" | "4"))
     );
     assert!(
         storm
