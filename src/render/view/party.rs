@@ -19,23 +19,22 @@ fn tax_id_line(tax_id: &str, words: &Words) -> String {
 }
 
 pub(super) fn issuer_view(issuer: &Issuer, locale: Locale) -> PartyView {
-    let mut lines = issuer
-        .address
-        .as_ref()
-        .map(|address| address_lines(address, locale));
-    let lines = lines.get_or_insert_default();
-    lines.extend(issuer.email.clone());
-    lines.extend(issuer.phone.clone());
-    lines.extend(
-        issuer
-            .tax_id
-            .as_deref()
-            .map(|id| tax_id_line(id, words(locale))),
-    );
-    PartyView {
-        name: issuer.legal_name.clone(),
-        lines: std::mem::take(lines),
-    }
+    let Issuer {
+        legal_name,
+        address,
+        email,
+        phone,
+        tax_id,
+        ..
+    } = issuer;
+    let contacts = [email.as_deref(), phone.as_deref()];
+    view(
+        legal_name,
+        address.as_ref(),
+        contacts,
+        tax_id.as_deref(),
+        locale,
+    )
 }
 
 pub(super) fn small_print(issuer: &Issuer, words: &Words) -> Vec<String> {
@@ -48,20 +47,30 @@ pub(super) fn small_print(issuer: &Issuer, words: &Words) -> Vec<String> {
 }
 
 pub(super) fn party_view(party: &Party, locale: Locale) -> PartyView {
-    let mut lines = party
-        .address
-        .as_ref()
-        .map_or_else(Vec::new, |address| address_lines(address, locale));
-    lines.extend(party.email.clone());
-    lines.extend(party.phone.clone());
-    lines.extend(
-        party
-            .tax_id
-            .as_deref()
-            .map(|id| tax_id_line(id, words(locale))),
-    );
+    let Party {
+        name,
+        address,
+        email,
+        phone,
+        tax_id,
+        ..
+    } = party;
+    let contacts = [email.as_deref(), phone.as_deref()];
+    view(name, address.as_ref(), contacts, tax_id.as_deref(), locale)
+}
+
+fn view(
+    name: &str,
+    address: Option<&Address>,
+    contacts: [Option<&str>; 2],
+    tax_id: Option<&str>,
+    locale: Locale,
+) -> PartyView {
+    let mut lines = address.map_or_else(Vec::new, |address| address_lines(address, locale));
+    lines.extend(contacts.into_iter().flatten().map(str::to_owned));
+    lines.extend(tax_id.map(|id| tax_id_line(id, words(locale))));
     PartyView {
-        name: party.name.clone(),
+        name: name.to_owned(),
         lines,
     }
 }
