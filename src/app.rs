@@ -15,15 +15,17 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::serve::{IDLE_TIMEOUT, Limits, serve};
 use crate::http::{self, Services};
-use crate::outbound::mail::{Mail, Spool};
-use crate::outbound::media::{FileMedia, Media};
-use crate::outbound::payment::Payments;
 use crate::outbound::payment::sandbox::web::CheckoutView;
-use crate::outbound::payment::sandbox::{self, SandboxOptions, SandboxProvider, SessionState};
+use crate::outbound::payment::sandbox::{self, SessionState};
 use crate::render::page::{SandboxCheckout, SandboxMethod};
 use crate::render::{self, RenderContext};
-use crate::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
+use crate::store::sql::StoreHandle;
 use crate::telemetry;
+
+mod backends;
+
+use backends::Backends;
+pub use backends::{BackendError, BackendErrors};
 
 /// Why a node did not start. Each is a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -33,10 +35,10 @@ pub enum StartError {
         address: SocketAddr,
         reason: std::io::Error,
     },
-    #[error("can't open the data directory: {0}")]
+    #[error("{0}")]
+    Backends(#[from] BackendErrors),
+    #[error("the store does not work: {0}")]
     Store(#[from] crate::store::StoreError),
-    #[error("can't start the sandbox payment provider: {0}")]
-    Payments(#[from] sandbox::OpenError),
     #[error("can't start the actors: {0}")]
     Actors(#[from] ractor::SpawnErr),
     #[error("can't make the first user from FAKTOR_ADMIN_EMAIL and FAKTOR_ADMIN_PASSWORD: {0}")]
@@ -55,7 +57,7 @@ pub struct App {
     store: StoreHandle,
     server: JoinHandle<()>,
     /// The sandbox's webhooks.
-    deliveries: JoinHandle<()>,
+    deliveries: Option<JoinHandle<()>>,
     stopping: CancellationToken,
     drain_timeout: Duration,
 }
@@ -72,15 +74,19 @@ impl App {
         let address = listener.local_addr().map_err(failed)?;
         let public_url = public_url(&config, address);
         let config = Arc::new(config);
-        let data_dir = &config.storage.data_dir;
 
         // Beside the rest: the recorder first measures the processor's clock for some milliseconds.
         let metrics = tokio::task::spawn_blocking(telemetry::metrics);
-        let (stores, store) = SqliteStore::open(data_dir, SqliteOptions::default()).await?;
-        let sandbox = open_sandbox(&config, &public_url, clock.clone())?;
-        let payments = Arc::new(Payments::Sandbox(sandbox.clone()));
-        let media = Media::Files(FileMedia::new(data_dir));
-        let mail = Mail::Spool(Spool::new(data_dir));
+        let Backends {
+            stores,
+            store,
+            mail,
+            media,
+            payments,
+            sandbox,
+            probes,
+        } = Backends::open(&config, &public_url, &clock).await?;
+        let payments = Arc::new(payments);
         let environment = |name: &str| std::env::var(name).ok();
         found_from_environment(&stores, &clock, environment).await?;
         let auth = AuthHandle::start(&config, clock.clone(), &stores).await?;
@@ -94,10 +100,11 @@ impl App {
             payments: Arc::clone(&payments),
             context: RenderContext {
                 public_url: Some(public_url.clone()),
-                sandbox: true,
+                sandbox: sandbox.is_some(),
                 logo_png: None,
             },
             auth,
+            probes,
         });
         let actors = RunningActors::start(parts.clone()).await?;
         let metrics = metrics.await.unwrap_or_else(|_| telemetry::metrics());
@@ -121,12 +128,16 @@ impl App {
             .await?
             .map(|token| format!("{public_url}/setup?token={token}"));
 
-        let router = http::router(services.clone())
-            .merge(sandbox::web::router(sandbox.clone(), checkout_page));
+        let mut router = http::router(services.clone());
+        if let Some(sandbox) = &sandbox {
+            router = router.merge(sandbox::web::router(sandbox.clone(), checkout_page));
+        }
         let stopping = CancellationToken::new();
         let server = serve(listener, router, limits(&config), stopping.clone());
-        sandbox.send_webhooks_to(&format!("http://{}", reachable(address)));
-        let deliveries = sandbox.start_delivery(stopping.clone());
+        let deliveries = sandbox.map(|sandbox| {
+            sandbox.send_webhooks_to(&format!("http://{}", reachable(address)));
+            sandbox.start_delivery(stopping.clone())
+        });
         tokio::spawn(telemetry::keep_up(metrics, stopping.clone()));
         Ok(Self {
             address,
@@ -159,9 +170,10 @@ impl App {
             self.server.abort();
         }
         self.actors.stop(self.drain_timeout).await;
-        if tokio::time::timeout(self.drain_timeout, self.deliveries)
-            .await
-            .is_err()
+        if let Some(deliveries) = self.deliveries
+            && tokio::time::timeout(self.drain_timeout, deliveries)
+                .await
+                .is_err()
         {
             tracing::warn!(
                 "the sandbox's webhooks were still being delivered when the drain time was over"
@@ -179,19 +191,6 @@ fn limits(config: &Config) -> Limits {
         idle_timeout: IDLE_TIMEOUT,
         max_connections: config.server.max_connections,
     }
-}
-
-fn open_sandbox(
-    config: &Config,
-    public_url: &str,
-    clock: Clock,
-) -> Result<SandboxProvider, sandbox::OpenError> {
-    let payments = &config.payments;
-    let mut options = SandboxOptions::new(&config.storage.data_dir, public_url, clock);
-    options.webhook_secrets = vec![payments.webhook_secret.clone()];
-    options.webhook_tolerance_s = payments.webhook_tolerance_s;
-    options.timeout = Duration::from_millis(payments.timeout_ms);
-    SandboxProvider::open(options)
 }
 
 /// The sandbox's checkout page; written by the renderer, which the sandbox does not know.

@@ -19,12 +19,15 @@ pub const DEFAULTS: &str = include_str!("../config.toml");
 pub struct Config {
     pub server: Server,
     pub storage: Storage,
+    pub cache: Cache,
+    pub events: Events,
     pub actors: Actors,
     pub effects: Effects,
     pub pools: Pools,
     pub mail: Mail,
     pub payments: Payments,
     pub auth: Auth,
+    pub oidc: Oidc,
     pub log: Log,
 }
 
@@ -38,6 +41,7 @@ pub struct Server {
     pub request_timeout_s: u64,
     pub drain_timeout_s: u64,
     pub max_connections: usize,
+    pub start_timeout_s: u64,
     pub allowed_origins: Vec<String>,
 }
 
@@ -45,6 +49,31 @@ pub struct Server {
 #[serde(deny_unknown_fields)]
 pub struct Storage {
     pub data_dir: std::path::PathBuf,
+    /// Empty: SQLite in `data_dir`.
+    pub relational: Secret,
+    /// Empty: in the relational store.
+    pub invoices: Secret,
+    /// Empty: files in `data_dir`.
+    pub documents: Secret,
+    pub max_connections: u32,
+    pub connect_timeout_ms: u64,
+    pub statement_timeout_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    /// Empty: none.
+    pub url: Secret,
+    pub timeout_ms: u64,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Events {
+    /// Empty: none.
+    pub url: Secret,
+    pub topic_prefix: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -83,6 +112,9 @@ pub struct Pools {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mail {
+    /// Empty: the spool.
+    pub url: Secret,
+    pub timeout_ms: u64,
     pub from: String,
     pub from_name: String,
     pub per_domain_per_minute: u32,
@@ -92,8 +124,11 @@ pub struct Mail {
 #[serde(deny_unknown_fields)]
 pub struct Payments {
     pub provider: PaymentProvider,
+    pub secret_key: Secret,
+    pub api_url: String,
     pub timeout_ms: u64,
     pub webhook_secret: Secret,
+    pub previous_webhook_secret: Secret,
     pub webhook_tolerance_s: u64,
 }
 
@@ -101,6 +136,7 @@ pub struct Payments {
 #[serde(rename_all = "lowercase")]
 pub enum PaymentProvider {
     Sandbox,
+    Stripe,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -112,6 +148,16 @@ pub struct Auth {
     pub cache_ttl_s: u64,
     pub cache_entries: u64,
     pub max_failed_logins: u32,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Oidc {
+    /// Empty: none.
+    pub issuer: String,
+    pub audience: String,
+    pub roles_claim: String,
+    pub organization: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]

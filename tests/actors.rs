@@ -181,6 +181,7 @@ impl Node {
                 logo_png: None,
             },
             auth,
+            probes: Vec::new(),
         });
         let actors = RunningActors::start(parts.clone()).await.unwrap();
         Self {

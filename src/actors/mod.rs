@@ -14,6 +14,7 @@ mod parts;
 pub mod payment;
 pub mod pdf;
 pub mod pool;
+mod probe;
 pub mod root;
 mod shard;
 mod slot;

@@ -18,6 +18,7 @@ use super::outbox::{Outbox, OutboxHandle};
 use super::payment::PaymentWork;
 use super::pdf::PdfWork;
 use super::pool::{Pool, PoolSize};
+use super::probe::Probe;
 use super::sweeper::Sweeper;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -93,6 +94,8 @@ pub struct Foundation {
     pub payments: Arc<Payments>,
     pub context: RenderContext,
     pub auth: AuthHandle,
+    /// How readiness asks after the backends.
+    pub probes: Vec<Probe>,
 }
 
 /// Every part with its handle: what the root starts and the edge uses.
@@ -107,7 +110,7 @@ pub struct Parts {
     media: Pool<MediaWork>,
     mail: Pool<MailWork>,
     payment: Pool<PaymentWork>,
-    pub(super) media_store: Media,
+    pub(super) probes: Arc<[Probe]>,
     payments: Arc<Payments>,
     pub(super) stores: Stores,
     pub(super) clock: Clock,
@@ -127,6 +130,7 @@ impl Parts {
             payments,
             context,
             auth,
+            probes,
         } = foundation;
         let pools = &config.pools;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -145,9 +149,7 @@ impl Parts {
             },
         );
         let media_pool = Pool::new(
-            MediaWork {
-                media: media.clone(),
-            },
+            MediaWork { media },
             PoolSize {
                 workers: pools.media_workers,
                 queue: pools.media_queue,
@@ -197,7 +199,7 @@ impl Parts {
             media: media_pool,
             mail,
             payment,
-            media_store: media,
+            probes: probes.into(),
             payments,
             stores,
             clock,

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
-use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::Duration;
 
 use super::parts::Part;
 pub use super::parts::{Foundation, Parts, TreeNode};
-use crate::store::{InvoiceStore, SHARDS};
+use super::probe;
+pub use super::probe::{Dependency, Probe};
+use crate::store::SHARDS;
 
 #[cfg(test)]
 mod tests;
@@ -49,15 +50,6 @@ impl Restarts {
         self.recent.push_back(now);
         Ok(())
     }
-}
-
-/// The state of one thing this node depends on.
-#[derive(Debug, Clone, Serialize)]
-pub struct Dependency {
-    pub name: String,
-    pub ok: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<String>,
 }
 
 struct Root {
@@ -160,41 +152,20 @@ impl NodeHandle {
 
     /// Each dependency and its state.
     pub async fn dependencies(&self) -> Vec<Dependency> {
-        let store: &Arc<dyn InvoiceStore> = &self.parts.stores.invoices;
         let shards = self.parts.invoices.shards_running();
         let shards = if shards == u64::from(SHARDS) {
             Ok(())
         } else {
             Err(format!("{shards} of {SHARDS} shards are running"))
         };
-        vec![
-            dependency(
-                "store",
-                store.ping().await.map_err(|error| error.to_string()),
-            ),
-            dependency(
-                "media",
-                self.parts
-                    .media_store
-                    .ping()
-                    .await
-                    .map_err(|error| error.to_string()),
-            ),
-            dependency("shards", shards),
-        ]
+        let mut dependencies = probe::ask_all(&self.parts.probes).await;
+        dependencies.push(probe::dependency("shards", true, shards));
+        dependencies
     }
 
     /// True from the start of the drain on.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
-    }
-}
-
-fn dependency(name: &str, state: Result<(), String>) -> Dependency {
-    Dependency {
-        name: name.to_owned(),
-        ok: state.is_ok(),
-        detail: state.err(),
     }
 }
 

@@ -14,6 +14,12 @@ enum Rule {
     Address,
     /// A web address, or nothing.
     PublicUrl,
+    /// A web address.
+    WebUrl,
+    /// A backend's address, which may hold a password: `scheme://…` with one of these, or nothing.
+    Backend(&'static [&'static str]),
+    /// The beginning of Kafka topics' names.
+    Topic,
     /// A list of `scheme://host[:port]`.
     Origins,
     Path,
@@ -31,15 +37,35 @@ const MIN_SECRET_CHARS: usize = 16;
 const DAY_S: i64 = 86_400;
 const YEAR_S: i64 = 366 * DAY_S;
 
-const RULES: [(&str, Rule); 41] = [
+const RULES: &[(&str, Rule)] = &[
     ("server.listen", Rule::Address),
     ("server.public_url", Rule::PublicUrl),
     ("server.header_timeout_s", Rule::Number(1, 600)),
     ("server.request_timeout_s", Rule::Number(1, 600)),
     ("server.drain_timeout_s", Rule::Number(0, 3_600)),
     ("server.max_connections", Rule::Number(1, 1_000_000)),
+    ("server.start_timeout_s", Rule::Number(0, 3_600)),
     ("server.allowed_origins", Rule::Origins),
     ("storage.data_dir", Rule::Path),
+    (
+        "storage.relational",
+        Rule::Backend(&["postgres", "postgresql"]),
+    ),
+    (
+        "storage.invoices",
+        Rule::Backend(&["mongodb", "mongodb+srv"]),
+    ),
+    (
+        "storage.documents",
+        Rule::Backend(&["mongodb", "mongodb+srv", "s3", "cloudinary"]),
+    ),
+    ("storage.max_connections", Rule::Number(1, 1_000)),
+    ("storage.connect_timeout_ms", Rule::Number(10, 120_000)),
+    ("storage.statement_timeout_ms", Rule::Number(10, 600_000)),
+    ("cache.url", Rule::Backend(&["redis", "rediss"])),
+    ("cache.timeout_ms", Rule::Number(10, 60_000)),
+    ("events.url", Rule::Backend(&["kafka"])),
+    ("events.topic_prefix", Rule::Topic),
     ("actors.idle_after_s", Rule::Number(1, DAY_S)),
     ("actors.max_live_invoices", Rule::Number(1, 10_000_000)),
     ("actors.max_waiting_per_invoice", Rule::Number(1, 1_000_000)),
@@ -58,12 +84,17 @@ const RULES: [(&str, Rule); 41] = [
     ("pools.payment_queue", QUEUE),
     ("pools.auth_workers", WORKERS),
     ("pools.auth_queue", QUEUE),
+    ("mail.url", Rule::Backend(&["smtp", "smtps"])),
+    ("mail.timeout_ms", Rule::Number(100, 600_000)),
     ("mail.from", Rule::Email),
     ("mail.from_name", Rule::Line),
     ("mail.per_domain_per_minute", Rule::Number(1, 1_000_000)),
-    ("payments.provider", Rule::OneOf(&["sandbox"])),
+    ("payments.provider", Rule::OneOf(&["sandbox", "stripe"])),
+    ("payments.secret_key", Rule::Secret),
+    ("payments.api_url", Rule::WebUrl),
     ("payments.timeout_ms", Rule::Number(10, 120_000)),
     ("payments.webhook_secret", Rule::Secret),
+    ("payments.previous_webhook_secret", Rule::Secret),
     ("payments.webhook_tolerance_s", Rule::Number(1, DAY_S)),
     ("auth.access_token_ttl_s", Rule::Number(1, DAY_S)),
     ("auth.refresh_token_ttl_s", Rule::Number(1, YEAR_S)),
@@ -72,6 +103,10 @@ const RULES: [(&str, Rule); 41] = [
     ("auth.cache_ttl_s", Rule::Number(0, 5)),
     ("auth.cache_entries", Rule::Number(0, 10_000_000)),
     ("auth.max_failed_logins", Rule::Number(1, 10_000)),
+    ("oidc.issuer", Rule::PublicUrl),
+    ("oidc.audience", Rule::Line),
+    ("oidc.roles_claim", Rule::Line),
+    ("oidc.organization", Rule::Line),
     ("log.filter", Rule::LogFilter),
     ("log.format", Rule::OneOf(&["auto", "human", "json"])),
 ];
@@ -88,7 +123,7 @@ fn rule(key: &str) -> Option<Rule> {
 
 /// Whether a setting's value must not be shown.
 pub(super) fn is_secret(key: &str) -> bool {
-    matches!(rule(key), Some(Rule::Secret))
+    matches!(rule(key), Some(Rule::Secret | Rule::Backend(_)))
 }
 
 /// Checks one value by itself. The error says what was given and what is allowed.
@@ -98,7 +133,7 @@ pub(super) fn value(key: &str, value: &Value) -> Result<(), String> {
         return Ok(());
     }
     let given = match rule {
-        Rule::Secret => "what was given".to_owned(),
+        Rule::Secret | Rule::Backend(_) => "what was given".to_owned(),
         _ => value.to_string(),
     };
     Err(format!(
@@ -124,6 +159,12 @@ impl Rule {
         match self {
             Self::Address => text.parse::<SocketAddr>().is_ok(),
             Self::PublicUrl => text.is_empty() || is_public_url(text),
+            Self::WebUrl => is_public_url(text),
+            Self::Backend(schemes) => text.is_empty() || is_backend(text, schemes),
+            Self::Topic => {
+                let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+                (1..=100).contains(&text.len()) && text.chars().all(allowed)
+            }
             Self::Path => !text.is_empty() && !text.contains('\0'),
             Self::Email => text.parse::<lettre::Address>().is_ok() && text.is_ascii(),
             Self::Line => text.len() <= 200 && !text.chars().any(char::is_control),
@@ -144,6 +185,16 @@ impl Rule {
                 "a web address such as https://invoices.example.com without ? and #, or \"\""
                     .to_owned()
             }
+            Self::WebUrl => "a web address such as https://api.example.com".to_owned(),
+            Self::Backend(schemes) => format!(
+                "an address that begins with {}, or \"\"",
+                schemes
+                    .iter()
+                    .map(|scheme| format!("{scheme}://"))
+                    .collect::<Vec<_>>()
+                    .join(" or ")
+            ),
+            Self::Topic => "1 to 100 of a-z, A-Z, 0-9, . _ -".to_owned(),
             Self::Origins => {
                 "a list of origins such as https://app.example.com, without a path".to_owned()
             }
@@ -163,6 +214,14 @@ fn parsed_url(text: &str) -> Option<reqwest::Url> {
     let url = reqwest::Url::parse(text).ok()?;
     let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
     (is_web && url.username().is_empty() && url.password().is_none()).then_some(url)
+}
+
+/// Backends read their addresses themselves: some, with several hosts, are no URLs.
+fn is_backend(text: &str, schemes: &[&str]) -> bool {
+    let rest = schemes
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme)?.strip_prefix("://"));
+    rest.is_some_and(|rest| !rest.is_empty() && !rest.chars().any(|c| c.is_control() || c == ' '))
 }
 
 fn is_public_url(text: &str) -> bool {

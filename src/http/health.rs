@@ -56,7 +56,7 @@ async fn liveness() -> Result<Response, ApiError> {
     get, path = "/health/readiness", tag = "operations", operation_id = "readiness", security(()),
     responses(
         (status = 200, description = "It does", body = HealthBody),
-        (status = 503, description = "A dependency is down, or the node is draining",
+        (status = 503, description = "A required dependency is down, or the node is draining",
             body = HealthBody)
     )
 )]
@@ -64,7 +64,7 @@ async fn readiness(State(app): State<App>) -> Result<Response, ApiError> {
     let dependencies = app.node.dependencies().await;
     let status = if app.node.is_draining() {
         "draining"
-    } else if dependencies.iter().all(|dependency| dependency.ok) {
+    } else if dependencies.iter().all(|it| it.ok || !it.required) {
         "ok"
     } else {
         "unavailable"

@@ -12,7 +12,7 @@ mod shard;
 pub mod sql;
 
 pub use directory::{Asset, DirectoryStore, KeptAnswer};
-pub use feed::FeedStore;
+pub use feed::{FeedStore, PlacedEvent};
 pub use identity::{
     ADMINISTRATOR, ApiKey, IdentityStore, Refreshed, Role, Session, SigningKey, User,
 };

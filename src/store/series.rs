@@ -26,4 +26,14 @@ pub trait SeriesStore: Send + Sync + 'static {
         invoice: InvoiceId,
         today: Date,
     ) -> Result<AllocatedNumber, StoreError>;
+
+    /// Reserves a number that an invoice brings along, for stores of invoices that are not this
+    /// store; repeating it for the same invoice and number is fine. `Taken { field: "number" }` when
+    /// another invoice of the organization has it, or this one has another.
+    async fn reserve(
+        &self,
+        organization: OrganizationId,
+        invoice: InvoiceId,
+        number: &AllocatedNumber,
+    ) -> Result<(), StoreError>;
 }

@@ -96,6 +96,7 @@ pub(crate) async fn empty_with(change: impl FnOnce(&mut Config)) -> Edge {
             logo_png: None,
         },
         auth,
+        probes: Vec::new(),
     });
     let actors = RunningActors::start(parts.clone()).await.unwrap();
     let services = Services {

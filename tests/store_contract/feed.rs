@@ -161,3 +161,37 @@ pub(crate) async fn events_of_a_refused_commit_are_not_published(stores: &Stores
     assert_eq!(stores.feed.publish(10).await.unwrap(), 0);
     assert_eq!(follow(stores, invoice.organization, 10).await.len(), 1);
 }
+
+pub(crate) async fn the_whole_feed_is_read_by_position(stores: &Stores) {
+    let organizations = [new_organization(), new_organization()];
+    let mut expected = Vec::new();
+    for number in 0..6 {
+        let invoice = draft(organizations[number % 2]);
+        expected.push(event(&invoice));
+        stores.invoices.commit(creation(&invoice)).await.unwrap();
+        while stores.feed.publish(500).await.unwrap() > 0 {}
+    }
+    let mut read = Vec::new();
+    let mut position = 0;
+    loop {
+        let part = stores.feed.placed_after(position, 4).await.unwrap();
+        assert!(part.len() <= 4);
+        let Some(last) = part.last() else { break };
+        assert!(part.is_sorted_by(|one, next| one.position < next.position));
+        assert!(part[0].position > position);
+        position = last.position;
+        read.extend(part.into_iter().map(|placed| placed.event));
+    }
+    assert_eq!(read, expected);
+}
+
+pub(crate) async fn a_reader_finds_how_far_it_had_come(stores: &Stores) {
+    let feed = &stores.feed;
+    assert_eq!(feed.cursor("kafka").await.unwrap(), 0);
+    feed.note_cursor("kafka", 7).await.unwrap();
+    feed.note_cursor("other", 3).await.unwrap();
+    feed.note_cursor("kafka", 9).await.unwrap();
+    feed.note_cursor("kafka", 8).await.unwrap();
+    assert_eq!(feed.cursor("kafka").await.unwrap(), 9);
+    assert_eq!(feed.cursor("other").await.unwrap(), 3);
+}

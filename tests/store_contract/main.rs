@@ -71,6 +71,8 @@ contract! { sqlite, crate::open_sqlite:
         an_unknown_event_is_no_cursor,
         an_event_is_a_cursor_as_soon_as_it_is_committed,
         events_of_a_refused_commit_are_not_published,
+        the_whole_feed_is_read_by_position,
+        a_reader_finds_how_far_it_had_come,
     }
     series {
         numbers_have_no_gap_under_parallel_allocations_with_repeats,
@@ -81,6 +83,7 @@ contract! { sqlite, crate::open_sqlite:
         a_number_that_another_pattern_wrote_is_passed_over,
         an_organization_that_is_not_there_gets_no_number,
         a_number_that_an_invoice_brings_along_stands_once,
+        a_number_is_reserved_for_one_invoice_however_often_it_asks,
         an_invoice_that_brings_a_number_is_made_once,
         of_many_invoices_that_bring_the_same_number_exactly_one_is_made,
         a_series_steps_over_numbers_that_invoices_brought_along,

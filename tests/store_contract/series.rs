@@ -2,6 +2,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use faktor::clock;
 use faktor::domain::ids::{InvoiceId, OrganizationId};
+use faktor::domain::invoice::command::AllocatedNumber;
 use faktor::domain::invoice::{Invoice, State};
 use faktor::store::{StoreError, Stores};
 use futures_util::future::join_all;
@@ -277,4 +278,27 @@ pub(crate) async fn a_long_run_of_taken_numbers_does_not_stop_a_series(stores: &
             .unwrap();
         assert_eq!(allocated.number, number.to_string());
     }
+}
+
+pub(crate) async fn a_number_is_reserved_for_one_invoice_however_often_it_asks(stores: &Stores) {
+    let organization = founded(stores, "{YYYY}-{0000}").await;
+    let number = |text: &str| AllocatedNumber {
+        number: text.to_owned(),
+        issued_on: date(2026, 3, 1),
+    };
+    let taken = Err(StoreError::Taken { field: "number" });
+    let (one, two) = (new_invoice(), new_invoice());
+    let reserve = async |invoice, text| {
+        let series = &stores.series;
+        series.reserve(organization, invoice, &number(text)).await
+    };
+    assert_eq!(reserve(one, "2026-0001").await, Ok(()));
+    assert_eq!(reserve(one, "2026-0001").await, Ok(()));
+    assert_eq!(reserve(two, "2026-0001").await, taken);
+    assert_eq!(reserve(one, "2026-0009").await, taken);
+    let given = stores
+        .series
+        .allocate(organization, two, date(2026, 3, 1))
+        .await;
+    assert_eq!(given, Ok(number("2026-0002")));
 }

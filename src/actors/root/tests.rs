@@ -67,6 +67,7 @@ impl Node {
                 sandbox: true,
                 logo_png: None,
             },
+            probes: Vec::new(),
         });
         Self {
             actors: RunningActors::start(parts.clone()).await.unwrap(),

@@ -48,7 +48,7 @@ pub enum MailError {
 }
 
 /// The configured way for mail to leave.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Mail {
     Spool(Spool),
     Memory(MemoryMail),

@@ -9,7 +9,7 @@ use super::columns::{Columns, id_bytes, integer};
 use super::error::fault;
 use crate::domain::ids::{EventId, OrganizationId};
 use crate::domain::invoice::event::PublicEvent;
-use crate::store::{FeedStore, StoreError};
+use crate::store::{FeedStore, PlacedEvent, StoreError};
 
 #[async_trait]
 impl FeedStore for SqliteStore {
@@ -52,6 +52,51 @@ impl FeedStore for SqliteStore {
             .map(|row| row.json("event"))
             .collect::<Result<_, _>>()
             .map(Some)
+    }
+
+    async fn placed_after(
+        &self,
+        position: u64,
+        limit: u16,
+    ) -> Result<Vec<PlacedEvent>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT feed.sequence, history.event FROM feed \
+             JOIN history ON history.invoice = feed.invoice AND history.version = feed.version \
+             WHERE feed.sequence > $1 ORDER BY feed.sequence LIMIT $2",
+        )
+        .bind(integer(position))
+        .bind(i64::from(limit))
+        .fetch_all(&self.reader)
+        .await
+        .map_err(fault)?;
+        rows.iter()
+            .map(|row| {
+                Ok(PlacedEvent {
+                    position: row.unsigned("sequence")?,
+                    event: row.json("event")?,
+                })
+            })
+            .collect()
+    }
+
+    async fn cursor(&self, reader: &str) -> Result<u64, StoreError> {
+        let row = sqlx::query("SELECT position FROM feed_cursors WHERE reader = $1")
+            .bind(reader.to_owned())
+            .fetch_optional(&self.reader)
+            .await
+            .map_err(fault)?;
+        row.map_or(Ok(0), |row| row.unsigned("position"))
+    }
+
+    async fn note_cursor(&self, reader: &str, position: u64) -> Result<(), StoreError> {
+        let note = sqlx::query(
+            "INSERT INTO feed_cursors (reader, position) VALUES ($1, $2) \
+             ON CONFLICT (reader) DO UPDATE SET position = excluded.position \
+             WHERE feed_cursors.position < excluded.position",
+        )
+        .bind(reader.to_owned())
+        .bind(integer(position));
+        self.writer.execute(note).await.map(|_| ())
     }
 }
 

@@ -43,6 +43,39 @@ impl SeriesStore for SqliteStore {
             }
         }
     }
+
+    async fn reserve(
+        &self,
+        organization: OrganizationId,
+        invoice: InvoiceId,
+        number: &AllocatedNumber,
+    ) -> Result<(), StoreError> {
+        let number = number.clone();
+        self.writer
+            .transaction(move |connection| {
+                Box::pin(async move {
+                    match number_of(connection, organization, invoice).await? {
+                        Some(held) if held == number.number => Ok(()),
+                        Some(_) => Err(StoreError::Taken { field: "number" }),
+                        None => reserve(connection, organization, invoice, &number).await,
+                    }
+                })
+            })
+            .await
+    }
+}
+
+async fn number_of(
+    connection: &mut SqliteConnection,
+    organization: OrganizationId,
+    invoice: InvoiceId,
+) -> Result<Option<String>, StoreError> {
+    sqlx::query_scalar("SELECT number FROM numbers WHERE organization = $1 AND invoice = $2")
+        .bind(id_bytes(organization.uuid()))
+        .bind(id_bytes(invoice.uuid()))
+        .fetch_optional(connection)
+        .await
+        .map_err(fault)
 }
 
 /// `None` when the series has only moved on, past numbers that stand already.
