@@ -2,6 +2,8 @@
 
 #![expect(dead_code, reason = "every test binary uses a part of it")]
 
+pub(crate) mod backends;
+
 use std::time::Duration;
 
 use faktor::app::App;
