@@ -3,6 +3,7 @@
 #![expect(dead_code, reason = "every test binary uses a part of it")]
 
 pub(crate) mod backends;
+pub(crate) mod profile;
 
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ pub(crate) struct TestApp {
     pub(crate) base: String,
     pub(crate) client: Client,
     pub(crate) token: String,
+    mail_from: String,
 }
 
 /// An answer, read to the end.
@@ -89,6 +91,9 @@ pub(crate) fn config(dir: &TempDir) -> Config {
     config.effects.max_delay_ms = 200;
     config.actors.sweep_interval_ms = 50;
     config.payments.timeout_ms = 1_000;
+    if profile::is_real() {
+        profile::make_real(&mut config);
+    }
     config
 }
 
@@ -106,6 +111,8 @@ impl TestApp {
     }
 
     pub(crate) async fn start_in(dir: TempDir, config: Config, clock: Clock) -> Self {
+        profile::prepare(&config).await;
+        let mail_from = config.mail.from.clone();
         let app = App::start(config, clock).await.expect("the node starts");
         let client = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -119,6 +126,7 @@ impl TestApp {
             base,
             client,
             token: String::new(),
+            mail_from,
         };
         if let Some(token) = test.setup_token() {
             test.post(
@@ -238,8 +246,11 @@ impl TestApp {
         charges.as_array().expect("a list of charges").clone()
     }
 
-    /// The mails in the spool, as text.
-    pub(crate) fn mails(&self) -> Vec<String> {
+    /// The mails that went out, as text.
+    pub(crate) async fn mails(&self) -> Vec<String> {
+        if profile::is_real() {
+            return profile::caught_mails(&self.mail_from).await;
+        }
         let spool = self.dir.path().join("data").join("mail");
         let Ok(entries) = std::fs::read_dir(spool) else {
             return Vec::new();
