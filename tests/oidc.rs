@@ -55,6 +55,7 @@ async fn with_organization(issuer: &str, create_users: bool) -> (TestApp, String
         token,
         base,
         client,
+        ..
     } = TestApp::start().await;
     let me = client
         .get(format!("{base}/v1/me"))
