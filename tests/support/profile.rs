@@ -56,7 +56,7 @@ pub(crate) fn make_real(config: &mut Config) {
 /// Makes the node's relational database, if it has one on a server and it is not there yet.
 pub(crate) async fn prepare(config: &Config) {
     let url = config.storage.relational.expose();
-    let Some((_, name)) = url.rsplit_once('/').filter(|_| is_real()) else {
+    let Some((_, name)) = url.rsplit_once('/') else {
         return;
     };
     let mut server = PgConnection::connect(&address("POSTGRES"))
