@@ -1,7 +1,11 @@
 //! Tokens of an OpenID Connect issuer: one of our own making for what a real one never does, and a
 //! real Keycloak.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where it can't go on")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where it can't go on"
+)]
 
 #[path = "oidc/issuer.rs"]
 mod issuer;

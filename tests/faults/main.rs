@@ -71,16 +71,16 @@ impl Way {
 /// Runs the load on a node that reaches one backend by `way`.
 async fn survives(way: Way, needed: Needed, lead: impl FnOnce(&mut Config, &Way)) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let mut config = support::config(&dir);
-    profile::make_real(&mut config);
-    config.storage.connect_timeout_ms = 2_000;
-    config.storage.statement_timeout_ms = 6_000;
-    config.effects.max_attempts = 60;
-    config.effects.max_delay_ms = 1_000;
-    config.payments.timeout_ms = 5_000;
-    profile::prepare(&config).await;
-    lead(&mut config, &way);
-    let app = TestApp::start_in(dir, config, Clock::System).await;
+    let mut settings = support::config(&dir);
+    profile::make_real(&mut settings);
+    settings.storage.connect_timeout_ms = 2_000;
+    settings.storage.statement_timeout_ms = 6_000;
+    settings.effects.max_attempts = 60;
+    settings.effects.max_delay_ms = 1_000;
+    settings.payments.timeout_ms = 5_000;
+    profile::prepare(&settings).await;
+    lead(&mut settings, &way);
+    let app = TestApp::start_in(dir, settings, Clock::System).await;
 
     let load = Load::start(&app);
     for fault in FAULTS {
@@ -94,19 +94,16 @@ async fn survives(way: Way, needed: Needed, lead: impl FnOnce(&mut Config, &Way)
         way.proxy.heal().await;
     }
     let healed = Instant::now();
-    let outcome = load.finish().await;
-    check::all_is_well(&app, &outcome).await;
+    let seen = load.finish().await;
+    check::all_is_well(&app, &seen).await;
     println!(
         "{} requests, {} of them answered 5xx and asked again; well {} ms after the last fault",
-        outcome.requests,
-        outcome.failures,
+        seen.requests,
+        seen.failures,
         healed.elapsed().as_millis()
     );
     if needed == Needed::No {
-        assert_eq!(
-            outcome.failures, 0,
-            "requests failed that can do without it"
-        );
+        assert_eq!(seen.failures, 0, "requests failed that can do without it");
     }
     if way.server != backend("KAFKA").unwrap_or_default() {
         way.proxy.remove().await;
