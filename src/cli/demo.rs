@@ -6,15 +6,16 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{Duration, Instant};
 
+use crate::actors::auth_cache::accounts::{self, AccountError, Person};
 use crate::app::App;
 use crate::clock::{self, Clock};
-use crate::config::{Config, Secret};
+use crate::config::{Config, PaymentProvider, Secret};
 
 /// How long any step of the demo may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How often the demo looks whether a step is done.
 const LOOK: Duration = Duration::from_millis(25);
-const EMAIL: &str = "ada@faktor.example";
+const ORGANIZATION: &str = "Ada Lovelace Engines Ltd";
 
 /// Where the demo went wrong, as a sentence.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +36,12 @@ pub(super) enum DemoError {
         awaited: &'static str,
         invoice: Value,
     },
+    #[error(
+        "the demo pays with a test card: payments.secret_key must be one of Stripe's test keys"
+    )]
+    LiveKey,
+    #[error("can't make the demo's organization: {0}")]
+    Account(#[from] AccountError),
     #[error("can't write to the terminal: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -48,16 +55,21 @@ fn demo_config(mut config: Config) -> Config {
 
 /// Runs the demo on a node of its own, tells each step on `out`, and leaves the node running.
 pub(super) async fn run(config: Config, out: &mut impl Write) -> Result<App, DemoError> {
+    let is_stripe = config.payments.provider == PaymentProvider::Stripe;
+    if is_stripe && !config.payments.secret_key.expose().contains("_test_") {
+        return Err(DemoError::LiveKey);
+    }
     let config = demo_config(config);
-    let data_dir = config.storage.data_dir.clone();
+    let places = Places::of(&config);
     let app = start(config).await?;
     let mut demo = Demo {
         base: app.public_url.clone(),
         client: client()?,
         token: Secret::default(),
+        email: "ada@faktor.example".to_owned(),
         out,
     };
-    match demo.walk(&app, &data_dir).await {
+    match demo.walk(&app, &places).await {
         Ok(()) => Ok(app),
         Err(error) => {
             app.stop().await;
@@ -85,15 +97,46 @@ fn client() -> Result<Client, reqwest::Error> {
         .build()
 }
 
+/// Where the configured backends put things, in words.
+struct Places {
+    mail: String,
+    files: String,
+    /// Kafka's topics, if events go there.
+    events: Option<String>,
+}
+
+impl Places {
+    fn of(config: &Config) -> Self {
+        let data_dir = &config.storage.data_dir;
+        let mail = if config.mail.url.is_empty() {
+            data_dir.join("mail").display().to_string()
+        } else {
+            "the mail server".to_owned()
+        };
+        let files = if config.storage.documents.is_empty() {
+            data_dir.join("documents").display().to_string()
+        } else {
+            "the media store".to_owned()
+        };
+        let prefix = &config.events.topic_prefix;
+        Self {
+            mail,
+            files,
+            events: (!config.events.url.is_empty()).then(|| format!("{prefix}.invoice")),
+        }
+    }
+}
+
 struct Demo<'a, W> {
     base: String,
     client: Client,
     token: Secret,
+    email: String,
     out: &'a mut W,
 }
 
 impl<W: Write> Demo<'_, W> {
-    async fn walk(&mut self, app: &App, data_dir: &std::path::Path) -> Result<(), DemoError> {
+    async fn walk(&mut self, app: &App, places: &Places) -> Result<(), DemoError> {
         writeln!(
             self.out,
             "Faktor's demo: one invoice, from a draft to paid.\n"
@@ -102,7 +145,7 @@ impl<W: Write> Demo<'_, W> {
         self.set_up(app, &password).await?;
         self.step("node", &format!("listens on {}", self.base))?;
         self.sign_in(&password).await?;
-        self.step("user", &format!("{EMAIL} signed in"))?;
+        self.step("user", &format!("{} signed in", self.email))?;
 
         let draft = self.draft().await?;
         let id = text(&draft, "/id");
@@ -146,19 +189,23 @@ impl<W: Write> Demo<'_, W> {
         self.step("payment link", &link)?;
         self.step(
             "mail",
-            &format!(
-                "to {}, in {}",
-                text(&sent, "/delivery/to/0"),
-                data_dir.join("mail").display()
-            ),
+            &format!("to {}, in {}", text(&sent, "/delivery/to/0"), places.mail),
         )?;
 
-        self.customer_pays(&link).await?;
+        let provider = app.services.payments.name();
+        let how = if provider == "sandbox" {
+            self.customer_pays(&link).await?;
+            "by the sandbox provider's signed webhook"
+        } else {
+            let card = json!({"payment_method": "pm_card_visa"});
+            self.post(&format!("/v1/invoices/{id}/pay"), card).await?;
+            "with a test card"
+        };
         let paid = self.until(&id, "/status", "paid", "paid").await?;
         self.step(
             "payment",
             &format!(
-                "{} {} by the sandbox provider's signed webhook",
+                "{} {} at {provider}, {how}",
                 text(&paid, "/totals/paid"),
                 text(&paid, "/currency")
             ),
@@ -171,32 +218,38 @@ impl<W: Write> Demo<'_, W> {
             "stored with its PAID mark",
         )
         .await?;
-        self.farewell(&id, &text(&paid, "/page_url"), &password, data_dir)
+        self.farewell(&id, &text(&paid, "/page_url"), &password, places)
     }
 
-    async fn set_up(&self, app: &App, password: &str) -> Result<(), DemoError> {
-        let token = app
+    /// An organization of the demo's own; on a store that has others, it stands beside them.
+    async fn set_up(&mut self, app: &App, password: &str) -> Result<(), DemoError> {
+        if let Some((_, token)) = app
             .setup_url
             .as_deref()
             .and_then(|url| url.split_once("token="))
-            .map_or("", |(_, token)| token);
-        self.post(
-            "/v1/setup",
-            json!({
-                "token": token,
-                "organization_name": "Ada Lovelace Engines Ltd",
-                "first_name": "Ada",
-                "last_name": "Lovelace",
-                "email": EMAIL,
-                "password": password,
-            }),
-        )
-        .await?;
+        {
+            let first = json!({
+                "token": token, "organization_name": ORGANIZATION, "first_name": "Ada",
+                "last_name": "Lovelace", "email": self.email, "password": password,
+            });
+            self.post("/v1/setup", first).await?;
+            return Ok(());
+        }
+        self.email = format!("ada-{}@faktor.example", clock::random_hex::<4>());
+        let ada = Person {
+            first_name: "Ada".to_owned(),
+            last_name: "Lovelace".to_owned(),
+            email: self.email.clone(),
+            password: password.to_owned(),
+        };
+        let services = &app.services;
+        let directory = services.stores.directory.as_ref();
+        accounts::found(directory, services.clock.now(), ORGANIZATION, &ada).await?;
         Ok(())
     }
 
     async fn sign_in(&mut self, password: &str) -> Result<(), DemoError> {
-        let credentials = json!({"email": EMAIL, "password": password});
+        let credentials = json!({"email": self.email, "password": password});
         let answer = self.post("/v1/auth/token", credentials).await?;
         self.token = Secret::new(text(&answer, "/access_token"));
         self.request(Method::PATCH, "/v1/organization", Some(json!({
@@ -318,20 +371,28 @@ impl<W: Write> Demo<'_, W> {
         id: &str,
         page_url: &str,
         password: &str,
-        data_dir: &std::path::Path,
+        places: &Places,
     ) -> Result<(), DemoError> {
-        let base = &self.base;
+        let (base, email) = (&self.base, &self.email);
+        let Places {
+            mail,
+            files,
+            events,
+        } = places;
         writeln!(
             self.out,
             "\nLook at it:\n  \
              the customer's page   {page_url}\n  \
              the PDF               {page_url}/document.pdf\n  \
              the API's pages       {base}/docs\n  \
-             the mail, the files   {}\n  \
-             sign in as            {EMAIL}, password {password}\n  \
-             the invoice           GET {base}/v1/invoices/{id}",
-            data_dir.display()
+             the mail              {mail}\n  \
+             the files             {files}\n  \
+             sign in as            {email}, password {password}\n  \
+             the invoice           GET {base}/v1/invoices/{id}"
         )?;
+        if let Some(topic) = events {
+            writeln!(self.out, "  the events            Kafka's topic {topic}")?;
+        }
         Ok(self.out.flush()?)
     }
 }
