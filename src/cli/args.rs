@@ -30,6 +30,11 @@ pub enum Command {
         #[arg(long)]
         exit: bool,
     },
+    /// Asks a node whether it takes requests; ends with 1 when it does not
+    Health {
+        /// Where the node is, such as http://127.0.0.1:3300; by default where it is told to listen
+        url: Option<String>,
+    },
     /// Turns an invoice in JSON into a document, without a server
     Render(Render),
     /// Manages users while the node is stopped
