@@ -117,6 +117,20 @@ fn a_wrong_configuration_ends_with_1_and_every_problem_in_words() {
 }
 
 #[test]
+fn the_configurations_of_the_deployments_are_fine() {
+    let directory = tempfile::tempdir().unwrap();
+    for file in ["deploy/all-real.toml", "deploy/compose/faktor.toml"] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let file = file.to_str().unwrap();
+        let (code, _, error) = texts(&run(
+            directory.path(),
+            &["config", "check", "--config", file],
+        ));
+        assert_eq!((code, error.as_str()), (Some(0), ""), "{file}");
+    }
+}
+
+#[test]
 fn what_is_printed_is_a_configuration_without_secrets() {
     let directory = tempfile::tempdir().unwrap();
     let output = faktor(directory.path(), &["config", "print"])
