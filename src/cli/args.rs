@@ -32,7 +32,8 @@ pub enum Command {
     },
     /// Asks a node whether it takes requests; ends with 1 when it does not
     Health {
-        /// Where the node is, such as http://127.0.0.1:3300; by default where it is told to listen
+        /// The node's web address; by default where the configuration says that it listens
+        #[arg(value_name = "URL")]
         url: Option<String>,
     },
     /// Turns an invoice in JSON into a document, without a server
