@@ -15,6 +15,19 @@ lint:
 test:
     cargo test --locked
 
+# The tests with every backing server there (scripts/services up starts what is not running yet).
+test-backends:
+    scripts/services up
+    eval "$(scripts/services env)" && REQUIRE_BACKENDS=1 cargo test --locked
+
+services-down:
+    scripts/services down
+
+# A node on the servers of scripts/services instead of its own files.
+serve-backends:
+    scripts/services up
+    cargo run --locked -- --config deploy/all-real.toml
+
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
 

@@ -236,7 +236,7 @@ fn public_url(config: &Config, address: SocketAddr) -> String {
 }
 
 /// An address that can be connected to: the loopback one when all are listened on.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
             (std::net::Ipv4Addr::LOCALHOST, v4.port()).into()

@@ -117,6 +117,20 @@ fn a_wrong_configuration_ends_with_1_and_every_problem_in_words() {
 }
 
 #[test]
+fn the_configurations_of_the_deployments_are_fine() {
+    let directory = tempfile::tempdir().unwrap();
+    for file in ["deploy/all-real.toml", "deploy/compose/faktor.toml"] {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        let file = file.to_str().unwrap();
+        let (code, _, error) = texts(&run(
+            directory.path(),
+            &["config", "check", "--config", file],
+        ));
+        assert_eq!((code, error.as_str()), (Some(0), ""), "{file}");
+    }
+}
+
+#[test]
 fn what_is_printed_is_a_configuration_without_secrets() {
     let directory = tempfile::tempdir().unwrap();
     let output = faktor(directory.path(), &["config", "print"])
@@ -204,6 +218,58 @@ fn users_are_added_and_get_passwords_from_a_pipe() {
     let (code, _, error) = texts(&piped(here, &["user", "passwd", "eve@x.example"], PASSWORD));
     assert_eq!(code, Some(1));
     assert!(error.contains("no user"), "{error}");
+}
+
+#[test]
+fn a_node_can_be_asked_whether_it_takes_requests() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = LimitedNode::start("-n 256");
+    let line = node.wait_for("listening on http://");
+    let address = line.split_whitespace().next().unwrap();
+    let url = format!("http://{address}");
+    let (code, out, error) = texts(&run(directory.path(), &["health", &url]));
+    assert_eq!((code, out.as_str(), error.as_str()), (Some(0), "ok\n", ""));
+    let listens_there = faktor(directory.path(), &["health"])
+        .env("FAKTOR__SERVER__LISTEN", address)
+        .output()
+        .unwrap();
+    assert_eq!(listens_there.status.code(), Some(0));
+    drop(node);
+    let (code, out, error) = texts(&run(directory.path(), &["health", &url]));
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(error.contains("does not answer"), "{error}");
+    let (code, _, error) = texts(&run(directory.path(), &["health", "here"]));
+    assert_eq!(code, Some(1));
+    assert!(error.contains("here is no web address"), "{error}");
+}
+
+#[test]
+fn what_is_no_node_or_takes_no_requests_is_not_healthy() {
+    let directory = tempfile::tempdir().unwrap();
+    for (answer, sentence) in [
+        (
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi",
+            "no node of Faktor",
+        ),
+        (
+            "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\r\n\
+             {\"status\":\"unavailable\",\"dependencies\":[{\"name\":\"store\",\"ok\":false}]}",
+            "takes no requests: unavailable (down: store)",
+        ),
+    ] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let answering = std::thread::spawn(move || {
+            let (mut connection, _) = listener.accept().unwrap();
+            let mut head = [0; 1024];
+            let _ = connection.read(&mut head).unwrap();
+            connection.write_all(answer.as_bytes()).unwrap();
+        });
+        let (code, out, error) = texts(&run(directory.path(), &["health", &url]));
+        assert_eq!((code, out.as_str()), (Some(1), ""));
+        assert!(error.contains(sentence), "{error}");
+        answering.join().unwrap();
+    }
 }
 
 /// A node under a limit of open files, killed when dropped.

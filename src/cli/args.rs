@@ -30,6 +30,12 @@ pub enum Command {
         #[arg(long)]
         exit: bool,
     },
+    /// Asks a node whether it takes requests; ends with 1 when it does not
+    Health {
+        /// The node's web address; by default where the configuration says that it listens
+        #[arg(value_name = "URL")]
+        url: Option<String>,
+    },
     /// Turns an invoice in JSON into a document, without a server
     Render(Render),
     /// Manages users while the node is stopped

@@ -13,6 +13,7 @@ use crate::telemetry;
 pub mod args;
 pub mod config;
 pub mod demo;
+pub mod health;
 pub mod invoice_file;
 pub mod password;
 pub mod render;
@@ -63,6 +64,11 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::Serve => {
             let config = configure(named.as_deref())?;
             runtime()?.block_on(serve::run(config))
+        }
+        Command::Health { url } => {
+            let config = config::load(named.as_deref())?.config;
+            let status = runtime()?.block_on(health::run(url.as_deref(), &config))?;
+            Ok(writeln!(out, "{status}")?)
         }
         Command::Demo { exit } => {
             let mut config = config::load(named.as_deref())?.config;
