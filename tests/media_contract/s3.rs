@@ -62,6 +62,20 @@ async fn an_object_is_under_the_prefix_with_its_type() {
 }
 
 #[tokio::test]
+async fn without_a_prefix_an_object_has_its_own_name() {
+    let s3 = S3::set_up().await.unwrap();
+    for (prefix, url) in ["", "/", "/files/"].map(|prefix| {
+        let url = s3.0.url().replace("/files/of/faktor", prefix);
+        (prefix.trim_start_matches('/'), url)
+    }) {
+        let media = open(&url, limits()).unwrap();
+        media.put(NAME, Bytes::from_static(b"abc")).await.unwrap();
+        let objects = s3.0.objects.lock().unwrap();
+        assert!(objects.contains_key(&format!("{prefix}{NAME}")), "{url}");
+    }
+}
+
+#[tokio::test]
 async fn a_secret_in_a_url_may_be_percent_encoded() {
     let s3 = S3::set_up().await.unwrap();
     let encoded = SECRET.replace('+', "%2B").replace('/', "%2F");

@@ -209,3 +209,31 @@ fn code(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("<Code>")?;
     rest.split_once("</Code>").map(|(code, _)| code)
 }
+
+#[cfg(test)]
+mod tests {
+    use object_store::aws::AmazonS3ConfigKey;
+
+    use super::*;
+
+    #[test]
+    fn the_buckets_name_is_in_the_path_or_in_the_host() {
+        let located_at = |options: &str| {
+            let address = Address::parse(&format!("s3://bucket/p?{options}"), OPTIONS).unwrap();
+            let builder = located(AmazonS3Builder::new(), &address, ClientOptions::new()).unwrap();
+            [
+                AmazonS3ConfigKey::Endpoint,
+                AmazonS3ConfigKey::VirtualHostedStyleRequest,
+            ]
+            .map(|key| builder.get_config_value(&key).unwrap_or_default())
+        };
+        let at = "endpoint=https://s3.example.com:9000/";
+        assert_eq!(located_at(at), ["https://s3.example.com:9000", "false"]);
+        assert_eq!(
+            located_at(&format!("{at}&path_style=false")),
+            ["https://bucket.s3.example.com:9000", "true"]
+        );
+        assert_eq!(located_at("path_style=false"), ["", "true"]);
+        assert_eq!(located_at("region=eu-central-1"), ["", "false"]);
+    }
+}
