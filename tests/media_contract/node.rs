@@ -6,12 +6,16 @@ use faktor::config::Secret;
 use reqwest::multipart::{Form, Part};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::time::{Duration, timeout};
 
 use crate::Subject;
 use crate::cloudinary::Cloudinary;
 use crate::gridfs::GridFs;
 use crate::s3::S3;
 use crate::support::{self, TestApp, read};
+
+/// Long enough for a node that does not wait.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn node(documents: &str) -> TestApp {
     TestApp::start_with(|config| config.storage.documents = Secret::new(documents.to_owned())).await
@@ -162,7 +166,8 @@ async fn a_node_does_not_wait_for_a_store_that_refuses_its_credentials() {
     let wrong_cloudinary = cloudinary.0.url().replace(secret, "hunter2");
     let an_hour = 3_600;
     for documents in [&wrong_s3, &wrong_cloudinary, "s3://bucket?secret=hunter2"] {
-        let said = refusal_to_start(documents, an_hour).await;
+        let said = timeout(PATIENCE, refusal_to_start(documents, an_hour)).await;
+        let said = said.unwrap_or_else(|_| panic!("still waiting for {documents}"));
         assert!(said.contains("documents ("), "{said}");
         assert!(!said.contains("hunter2"), "{said}");
     }
