@@ -120,6 +120,26 @@ async fn a_document_that_could_not_be_stored_is_stored_later() {
     app.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_that_cannot_be_read_at_present_is_asked_for_again() {
+    use crate::cloudinary_double::Fault;
+    let cloudinary = Cloudinary::set_up().await.unwrap();
+    let app = node(&cloudinary.0.url()).await;
+    let id = app.open_invoice().await;
+    app.until(&id, "ready", |invoice| {
+        invoice["document"]["status"] == "ready"
+    })
+    .await;
+    let path = format!("/v1/invoices/{id}/document");
+    cloudinary.0.fail([Fault::Status(503)]);
+    let answer = app.get(&path).await;
+    answer.expect_problem(503, "media_unavailable");
+    assert_eq!(answer.header("retry-after"), "1");
+    assert!(!answer.text().contains("Cloudinary"), "{}", answer.text());
+    assert_eq!(app.get(&path).await.status, 200);
+    app.stop().await;
+}
+
 /// What a node says that can't start with these documents.
 async fn refusal_to_start(documents: &str, start_timeout_s: u64) -> String {
     let dir = tempfile::tempdir().unwrap();
