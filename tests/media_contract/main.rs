@@ -1,5 +1,9 @@
 //! What every media store promises, run over each; and what is special about each.
-#![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on panics"
+)]
 
 #[path = "../support/backends.rs"]
 mod backends;

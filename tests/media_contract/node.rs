@@ -24,14 +24,14 @@ async fn node(documents: &str) -> TestApp {
 /// Sends an invoice and fetches its document, uploads a file and fetches what it became.
 async fn documents_go_out_and_come_back(app: &TestApp) {
     let id = app.draft().await;
-    let send = app
-        .post(&format!("/v1/invoices/{id}/send"), json!({}))
+    app.post(&format!("/v1/invoices/{id}/send"), json!({}))
+        .await
+        .expect(202);
+    let sent = app
+        .until(&id, "sent", |invoice| {
+            invoice["delivery"]["status"] == "sent" && invoice["pending"] == json!([])
+        })
         .await;
-    send.expect(202);
-    let sent = app.until(&id, "sent", |invoice| {
-        invoice["delivery"]["status"] == "sent" && invoice["pending"] == json!([])
-    });
-    let sent = sent.await;
     let document = app.get(&format!("/v1/invoices/{id}/document")).await;
     assert_eq!(document.status, 200, "{}", document.text());
     assert!(document.bytes.starts_with(b"%PDF"));

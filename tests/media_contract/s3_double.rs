@@ -142,8 +142,7 @@ async fn answer(State(double): State<Arc<S3Double>>, request: Request) -> Respon
     };
     let response = match (early, refusal(&parts, &body)) {
         (Some(Fault::Silence), _) => std::future::pending().await,
-        (Some(Fault::Error(status, code)), _) => error(status, code),
-        (_, Some((status, code))) => error(status, code),
+        (Some(Fault::Error(status, code)), _) | (_, Some((status, code))) => error(status, code),
         _ => match path.strip_prefix(&format!("/{BUCKET}/")) {
             Some(key) => double.carry_out(&parts.method, key, &parts.headers, body),
             None => error(404, "NoSuchBucket"),
