@@ -10,7 +10,9 @@ use crate::actors::root::Probe;
 use crate::clock::Clock;
 use crate::config::{Config, PaymentProvider};
 use crate::outbound::mail::{Mail, Spool};
-use crate::outbound::media::{FileMedia, Media};
+use crate::outbound::media::{
+    CloudinaryMedia, FileMedia, GridFsMedia, Media, MediaError, S3Media, TimeLimits,
+};
 use crate::outbound::oidc::{Issuer, IssuerOptions};
 use crate::outbound::payment::Payments;
 use crate::outbound::payment::sandbox::{SandboxOptions, SandboxProvider};
@@ -78,7 +80,7 @@ impl Backends {
         let (stores, mail, media, payments, oidc) = tokio::join!(
             open_stores(config),
             open_mail(config),
-            open_media(config),
+            open_media(config, clock),
             open_payments(config, public_url, clock),
             open_oidc(config),
         );
@@ -146,8 +148,41 @@ async fn open_mail(config: &Config) -> Result<Mail, BackendError> {
     Ok(Mail::Spool(Spool::new(&config.storage.data_dir)))
 }
 
-async fn open_media(config: &Config) -> Result<Media, BackendError> {
-    Ok(Media::Files(FileMedia::new(&config.storage.data_dir)))
+async fn open_media(config: &Config, clock: &Clock) -> Result<Media, BackendError> {
+    let address = config.storage.documents.expose();
+    let backend = match address.split_once("://").map(|(scheme, _)| scheme) {
+        None => return Ok(Media::Files(FileMedia::new(&config.storage.data_dir))),
+        Some("s3") => "documents (S3)",
+        Some("cloudinary") => "documents (Cloudinary)",
+        Some(_) => "documents (GridFS)",
+    };
+    // Keys may stand after the question mark.
+    let shown = shown(address.split('?').next().unwrap_or_default());
+    let opened = patiently(config, backend, &shown, || async {
+        match reach_media(config, clock).await {
+            Err(error) if error.is_lasting() => Ok(Err(error)),
+            reached => reached.map(Ok),
+        }
+    });
+    opened.await?.map_err(|error: MediaError| BackendError {
+        backend,
+        address: shown,
+        reason: error.to_string(),
+    })
+}
+
+async fn reach_media(config: &Config, clock: &Clock) -> Result<Media, MediaError> {
+    let address = &config.storage.documents;
+    let limits = TimeLimits::new(Duration::from_millis(config.storage.connect_timeout_ms));
+    let media = match address.expose().split_once("://") {
+        Some(("s3", _)) => Media::S3(S3Media::new(address, limits)?),
+        Some(("cloudinary", _)) => {
+            Media::Cloudinary(CloudinaryMedia::new(address, clock.clone(), limits)?)
+        }
+        _ => Media::GridFs(GridFsMedia::new(address, limits).await?),
+    };
+    media.open().await?;
+    Ok(media)
 }
 
 async fn open_payments(

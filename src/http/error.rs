@@ -12,6 +12,7 @@ use crate::actors::documents::DocumentError;
 use crate::actors::invoices::ExecuteError;
 use crate::domain::invoice::decide::Refusal;
 use crate::domain::problem::Problem;
+use crate::outbound::media::MediaError;
 use crate::outbound::payment::WebhookError;
 use crate::store::StoreError;
 
@@ -406,6 +407,13 @@ impl From<DocumentError> for ApiError {
                 "too many documents are being made; try again in a moment",
             ),
             DocumentError::Store(error) => Self::from(error),
+            DocumentError::Media(MediaError::Unavailable { .. } | MediaError::Denied { .. }) => {
+                Self::unavailable(
+                    "media_unavailable",
+                    "the document can't be read at present; try again in a moment",
+                )
+                .caused_by(error.to_string())
+            }
             DocumentError::Crashed | DocumentError::Render(_) | DocumentError::Media(_) => {
                 Self::internal(error.to_string())
             }

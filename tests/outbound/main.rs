@@ -1,9 +1,8 @@
-//! The outside world of the embedded node: mail spool, document files, sandbox payments.
+//! The outside world of the embedded node: mail spool, sandbox payments.
 #![expect(clippy::unwrap_used, reason = "a test that can't go on panics")]
 
 mod charges;
 mod checkout;
 mod mail;
-mod media;
 mod setting;
 mod webhooks;
