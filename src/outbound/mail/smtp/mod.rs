@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use lettre::Message;
 use lettre::address::Envelope;
 use lettre::transport::smtp::client::{Certificate, TlsParameters};
 use tokio::time::{Duration, Instant, timeout, timeout_at};
@@ -142,11 +143,25 @@ async fn composed(mail: &OutgoingMail) -> Result<(Envelope, Vec<u8>), MailError>
     let mail = mail.clone();
     let composed = tokio::task::spawn_blocking(move || {
         let message = message::compose(&mail)?;
-        Ok((message.envelope().clone(), message.formatted()))
+        Ok((envelope(&message)?, message.formatted()))
     });
     composed.await.map_err(|error| MailError::Temporary {
         detail: format!("the mail was not built: {error}"),
     })?
+}
+
+/// The sender, and everyone in `to` and `cc`, once.
+fn envelope(message: &Message) -> Result<Envelope, MailError> {
+    let mut recipients = Vec::new();
+    for recipient in message.envelope().to() {
+        if !recipients.contains(recipient) {
+            recipients.push(recipient.clone());
+        }
+    }
+    let sender = message.envelope().from().cloned();
+    Envelope::new(sender, recipients).map_err(|error| MailError::Permanent {
+        detail: format!("the mail can't be addressed: {error}"),
+    })
 }
 
 fn tls_parameters(address: &Address) -> Result<TlsParameters, String> {
