@@ -34,7 +34,7 @@ async fn until_sent(app: &TestApp, id: &str) -> Value {
 
 fn pending_mail(invoice: &Value) -> Value {
     let mut pending = invoice["pending"].as_array().unwrap().iter();
-    let mail = pending.find(|effect| effect["id"].as_str().unwrap().contains("-mail-"));
+    let mail = pending.find(|effect| effect["kind"] == "mail");
     mail.cloned().unwrap_or_default()
 }
 
