@@ -118,6 +118,8 @@ pub struct Mail {
     pub from: String,
     pub from_name: String,
     pub per_domain_per_minute: u32,
+    pub per_host_per_minute: u32,
+    pub max_connections: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -5,17 +5,24 @@ use jiff::{SignedDuration, Timestamp};
 use super::pool::Work;
 use super::throttle::{Breaker, RateLimit};
 use crate::clock::Clock;
+use crate::config;
 use crate::outbound::mail::{Mail, MailError, OutgoingMail};
 
-/// Temporary failures in a row after which the mail server is left alone for a while.
-const FAILURES: u32 = 20;
+/// Times in a row that no mail could be handed over, after which the mail server is left alone for a
+/// while; for longer each time, so that an outage of a day costs each mail hundreds of notes in its
+/// history and not thousands.
+const FAILURES: u32 = 5;
 const PAUSE: SignedDuration = SignedDuration::from_secs(10);
+const MAX_PAUSE: SignedDuration = SignedDuration::from_mins(2);
+
+/// The name under which mails to the mail server itself are counted.
+const MAIL_SERVER: &str = "";
 
 /// What became of a mail.
 #[derive(Debug)]
 pub enum MailOutcome {
     Sent,
-    /// Not tried: the destination's rate or a pause; not before this.
+    /// Not tried: a rate, a pause, or no mail server; not before this.
     Postponed(Timestamp),
     Failed(MailError),
 }
@@ -25,23 +32,27 @@ pub struct MailWork {
     mail: Mail,
     clock: Clock,
     per_domain: RateLimit,
+    /// Of the mail server itself: one destination without a name.
+    per_host: RateLimit,
     breaker: Breaker,
 }
 
 impl MailWork {
-    pub fn new(mail: Mail, clock: Clock, per_domain_per_minute: u32) -> Self {
-        let per_domain = RateLimit::new(per_domain_per_minute);
+    pub fn new(mail: Mail, clock: Clock, config: &config::Mail) -> Self {
         Self {
             mail,
             clock,
-            per_domain,
-            breaker: Breaker::new(FAILURES, PAUSE),
+            per_domain: RateLimit::new(config.per_domain_per_minute),
+            per_host: RateLimit::new(config.per_host_per_minute),
+            breaker: Breaker::new(FAILURES, PAUSE).growing_to(MAX_PAUSE),
         }
     }
 
     fn admit(&self, mail: &OutgoingMail) -> Result<(), Timestamp> {
         let now = self.clock.now();
         self.breaker.admit(now)?;
+        // A destination that must wait uses up nothing of the others' share, nor the other way round.
+        self.per_host.check(MAIL_SERVER, now)?;
         let mut domains: Vec<&str> = mail
             .to
             .iter()
@@ -52,7 +63,8 @@ impl MailWork {
         domains.dedup();
         domains
             .into_iter()
-            .try_for_each(|domain| self.per_domain.admit(domain, now))
+            .try_for_each(|domain| self.per_domain.admit(domain, now))?;
+        self.per_host.admit(MAIL_SERVER, now)
     }
 }
 
@@ -66,15 +78,23 @@ impl Work for MailWork {
             return MailOutcome::Postponed(not_before);
         }
         match self.mail.send(&mail).await {
+            Err(MailError::Unavailable { detail }) => {
+                let now = self.clock.now();
+                self.breaker.failed(now);
+                tracing::warn!(
+                    reason = detail,
+                    "no mail can be handed over; tried again later"
+                );
+                MailOutcome::Postponed(now)
+            }
+            // Whatever the server says of one mail, or fails to: others are not made to wait.
+            Err(error) => {
+                self.breaker.succeeded();
+                MailOutcome::Failed(error)
+            }
             Ok(()) => {
                 self.breaker.succeeded();
                 MailOutcome::Sent
-            }
-            Err(error) => {
-                if matches!(error, MailError::Temporary { .. }) {
-                    self.breaker.failed(self.clock.now());
-                }
-                MailOutcome::Failed(error)
             }
         }
     }

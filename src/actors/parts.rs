@@ -156,7 +156,7 @@ impl Parts {
             },
         );
         let mail = Pool::new(
-            MailWork::new(mail, clock.clone(), config.mail.per_domain_per_minute),
+            MailWork::new(mail, clock.clone(), &config.mail),
             PoolSize {
                 workers: pools.mail_workers,
                 queue: pools.mail_queue,

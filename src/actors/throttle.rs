@@ -24,6 +24,19 @@ impl RateLimit {
         }
     }
 
+    /// Says when the next use is possible, if not now, and counts nothing.
+    pub(super) fn check(&self, destination: &str, now: Timestamp) -> Result<(), Timestamp> {
+        let minute = now.as_second().div_euclid(60);
+        let used_up = self
+            .uses
+            .get(destination)
+            .is_some_and(|uses| uses.0 == minute && uses.1 >= self.per_minute);
+        if used_up {
+            return Err(start_of(minute + 1, now));
+        }
+        Ok(())
+    }
+
     /// Counts one use, or says when the next is possible.
     pub(super) fn admit(&self, destination: &str, now: Timestamp) -> Result<(), Timestamp> {
         let minute = now.as_second().div_euclid(60);
@@ -38,11 +51,15 @@ impl RateLimit {
             *entry = (minute, 0);
         }
         if entry.1 >= self.per_minute {
-            return Err(Timestamp::from_second((minute + 1) * 60).unwrap_or(now));
+            return Err(start_of(minute + 1, now));
         }
         entry.1 += 1;
         Ok(())
     }
+}
+
+fn start_of(minute: i64, now: Timestamp) -> Timestamp {
+    Timestamp::from_second(minute * 60).unwrap_or(now)
 }
 
 /// Stops asking a destination that fails again and again, for a while.
@@ -50,8 +67,11 @@ impl RateLimit {
 pub(super) struct Breaker {
     /// Failures in a row that open it.
     threshold: u32,
+    /// The first pause; each that follows without a success is twice as long, up to the longest.
     open_for: SignedDuration,
+    max_open_for: SignedDuration,
     failures: AtomicU32,
+    openings: AtomicU32,
     open_until_ms: AtomicI64,
 }
 
@@ -60,9 +80,17 @@ impl Breaker {
         Self {
             threshold,
             open_for,
+            max_open_for: open_for,
             failures: AtomicU32::new(0),
+            openings: AtomicU32::new(0),
             open_until_ms: AtomicI64::new(i64::MIN),
         }
+    }
+
+    /// With pauses that double up to this one.
+    pub(super) const fn growing_to(mut self, max_open_for: SignedDuration) -> Self {
+        self.max_open_for = max_open_for;
+        self
     }
 
     /// Whether the destination may be asked, or when again. After the pause one failure opens it
@@ -77,6 +105,7 @@ impl Breaker {
 
     pub(super) fn succeeded(&self) {
         self.failures.store(0, Ordering::Relaxed);
+        self.openings.store(0, Ordering::Relaxed);
     }
 
     pub(super) fn failed(&self, now: Timestamp) {
@@ -84,12 +113,19 @@ impl Breaker {
             .failures
             .fetch_add(1, Ordering::Relaxed)
             .saturating_add(1);
-        if failures >= self.threshold {
-            let until = now
-                .as_millisecond()
-                .saturating_add(i64::try_from(self.open_for.as_millis()).unwrap_or(i64::MAX));
+        // What was under way when the pause began does not make it longer.
+        if failures >= self.threshold && self.admit(now).is_ok() {
+            let openings = self.openings.fetch_add(1, Ordering::Relaxed);
+            let until = now.as_millisecond().saturating_add(self.pause_ms(openings));
             self.open_until_ms.store(until, Ordering::Relaxed);
         }
+    }
+
+    fn pause_ms(&self, openings: u32) -> i64 {
+        let in_ms = |pause: SignedDuration| i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+        in_ms(self.open_for)
+            .saturating_mul(1 << openings.min(16))
+            .min(in_ms(self.max_open_for))
     }
 }
 
@@ -123,5 +159,28 @@ mod tests {
         assert_eq!(breaker.admit(at(12)), Ok(()));
         breaker.failed(at(12));
         assert_eq!(breaker.admit(at(13)), Err(at(22)));
+    }
+
+    #[test]
+    fn looking_at_a_limit_counts_no_use() {
+        let limit = RateLimit::new(1);
+        assert_eq!(limit.check("a.example", at(60)), Ok(()));
+        assert_eq!(limit.check("a.example", at(60)), Ok(()));
+        assert_eq!(limit.admit("a.example", at(60)), Ok(()));
+        assert_eq!(limit.check("a.example", at(61)), Err(at(120)));
+        assert_eq!(limit.check("a.example", at(120)), Ok(()));
+    }
+
+    #[test]
+    fn pauses_grow_to_the_longest_until_a_success() {
+        let breaker = Breaker::new(1, SignedDuration::from_secs(10));
+        let breaker = breaker.growing_to(SignedDuration::from_secs(25));
+        for (failed_at, open_until) in [(0, 10), (1, 10), (10, 30), (30, 55), (55, 80)] {
+            breaker.failed(at(failed_at));
+            assert_eq!(breaker.admit(at(failed_at)), Err(at(open_until)));
+        }
+        breaker.succeeded();
+        breaker.failed(at(100));
+        assert_eq!(breaker.admit(at(100)), Err(at(110)));
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::{Duration, Instant, sleep};
 use crate::actors::root::Probe;
 use crate::clock::Clock;
 use crate::config::{Config, PaymentProvider};
-use crate::outbound::mail::{Mail, Spool};
+use crate::outbound::mail::{Mail, SmtpMail, SmtpStartError, Spool};
 use crate::outbound::media::{
     CloudinaryMedia, FileMedia, GridFsMedia, Media, MediaError, S3Media, TimeLimits,
 };
@@ -145,7 +145,28 @@ async fn open_stores(config: &Config) -> Result<(Stores, StoreHandle), BackendEr
 }
 
 async fn open_mail(config: &Config) -> Result<Mail, BackendError> {
-    Ok(Mail::Spool(Spool::new(&config.storage.data_dir)))
+    const BACKEND: &str = "mail (SMTP)";
+    let mail = &config.mail;
+    if mail.url.is_empty() {
+        return Ok(Mail::Spool(Spool::new(&config.storage.data_dir)));
+    }
+    let (url, address) = (mail.url.expose(), shown(mail.url.expose()));
+    let failed = |error: SmtpStartError| BackendError {
+        backend: BACKEND,
+        address: address.clone(),
+        reason: error.to_string(),
+    };
+    let timeout = Duration::from_millis(mail.timeout_ms);
+    let server = SmtpMail::new(url, timeout, mail.max_connections).map_err(failed)?;
+    // A login that is refused now is refused in a second, too, and then locked.
+    let checked = patiently(config, BACKEND, &address, || async {
+        match server.check().await {
+            Err(SmtpStartError::Unreachable(reason)) => Err(reason),
+            answered => Ok(answered),
+        }
+    });
+    checked.await?.map_err(failed)?;
+    Ok(Mail::Smtp(server))
 }
 
 async fn open_media(config: &Config, clock: &Clock) -> Result<Media, BackendError> {

@@ -419,7 +419,7 @@ fn provider_error(error: ProviderError) -> EffectError {
 fn mail_error(error: &MailError) -> EffectError {
     let (code, permanent) = match error {
         MailError::Permanent { .. } => ("mail_refused", true),
-        MailError::Temporary { .. } => ("mail_unavailable", false),
+        MailError::Temporary { .. } | MailError::Unavailable { .. } => ("mail_unavailable", false),
     };
     EffectError {
         code: code.to_owned(),

@@ -17,6 +17,11 @@ const MAX_HEADER_BYTES: usize = 998;
 /// The mail's bytes: `multipart/mixed` of `multipart/alternative` (text, HTML) and the attachments.
 /// The same mail gives the same bytes. Everything that could break out of a header is refused.
 pub(super) fn build(mail: &OutgoingMail) -> Result<Vec<u8>, MailError> {
+    Ok(compose(mail)?.formatted())
+}
+
+/// The mail with its envelope: from `from`, to all of `to` and `cc`.
+pub(super) fn compose(mail: &OutgoingMail) -> Result<Message, MailError> {
     let mut message = Message::builder()
         .message_id(Some(format!("<{}>", checked_message_id(&mail.message_id)?)))
         .date(date(mail)?)
@@ -41,10 +46,9 @@ pub(super) fn build(mail: &OutgoingMail) -> Result<Vec<u8>, MailError> {
     for cc in &mail.cc {
         message = message.cc(mailbox("cc", cc, "")?);
     }
-    let message = message
+    message
         .multipart(body(mail)?)
-        .map_err(|error| permanent(format!("the mail can't be built: {error}")))?;
-    Ok(message.formatted())
+        .map_err(|error| permanent(format!("the mail can't be built: {error}")))
 }
 
 fn body(mail: &OutgoingMail) -> Result<MultiPart, MailError> {
