@@ -19,6 +19,7 @@ use crate::outbound::payment::sandbox::web::CheckoutView;
 use crate::outbound::payment::sandbox::{self, SessionState};
 use crate::render::page::{SandboxCheckout, SandboxMethod};
 use crate::render::{self, RenderContext};
+use crate::store::cache::SharedCache;
 use crate::store::sql::StoreHandle;
 use crate::telemetry;
 
@@ -55,6 +56,7 @@ pub struct App {
     pub services: Services,
     actors: RunningActors,
     store: StoreHandle,
+    cache: SharedCache,
     server: JoinHandle<()>,
     /// The sandbox's webhooks.
     deliveries: Option<JoinHandle<()>>,
@@ -80,6 +82,7 @@ impl App {
         let Backends {
             stores,
             store,
+            cache,
             mail,
             media,
             payments,
@@ -89,7 +92,8 @@ impl App {
         let payments = Arc::new(payments);
         let environment = |name: &str| std::env::var(name).ok();
         found_from_environment(&stores, &clock, environment).await?;
-        let auth = AuthHandle::start(&config, clock.clone(), &stores).await?;
+        let auth =
+            AuthHandle::start_sharing(&config, clock.clone(), &stores, cache.clone()).await?;
 
         let parts = Parts::assemble(Foundation {
             config: Arc::clone(&config),
@@ -104,6 +108,7 @@ impl App {
                 logo_png: None,
             },
             auth,
+            cache: cache.clone(),
             probes,
         });
         let actors = RunningActors::start(parts.clone()).await?;
@@ -146,6 +151,7 @@ impl App {
             services,
             actors,
             store,
+            cache,
             server: tokio::spawn(server),
             deliveries,
             stopping,
@@ -179,6 +185,7 @@ impl App {
                 "the sandbox's webhooks were still being delivered when the drain time was over"
             );
         }
+        self.cache.close();
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store could not be closed cleanly; nothing acknowledged is lost");
         }

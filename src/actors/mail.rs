@@ -6,6 +6,7 @@ use super::pool::Work;
 use super::throttle::{Breaker, RateLimit};
 use crate::clock::Clock;
 use crate::outbound::mail::{Mail, MailError, OutgoingMail};
+use crate::store::cache::SharedCache;
 
 /// Temporary failures in a row after which the mail server is left alone for a while.
 const FAILURES: u32 = 20;
@@ -25,21 +26,24 @@ pub struct MailWork {
     mail: Mail,
     clock: Clock,
     per_domain: RateLimit,
+    /// Counts for all nodes; `per_domain` holds for this one whatever becomes of it.
+    shared: SharedCache,
     breaker: Breaker,
 }
 
 impl MailWork {
-    pub fn new(mail: Mail, clock: Clock, per_domain_per_minute: u32) -> Self {
+    pub fn new(mail: Mail, clock: Clock, per_domain_per_minute: u32, shared: SharedCache) -> Self {
         let per_domain = RateLimit::new(per_domain_per_minute);
         Self {
             mail,
             clock,
             per_domain,
+            shared,
             breaker: Breaker::new(FAILURES, PAUSE),
         }
     }
 
-    fn admit(&self, mail: &OutgoingMail) -> Result<(), Timestamp> {
+    async fn admit(&self, mail: &OutgoingMail) -> Result<(), Timestamp> {
         let now = self.clock.now();
         self.breaker.admit(now)?;
         let mut domains: Vec<&str> = mail
@@ -50,9 +54,19 @@ impl MailWork {
             .collect();
         domains.sort_unstable();
         domains.dedup();
-        domains
-            .into_iter()
-            .try_for_each(|domain| self.per_domain.admit(domain, now))
+        for domain in domains {
+            self.per_domain.admit(domain, now)?;
+            let per_minute = self.per_domain.per_minute();
+            let admitted = self
+                .shared
+                .admit(&format!("mail:{domain}"), per_minute)
+                .await;
+            if let Some(Err(wait)) = admitted {
+                let wait = SignedDuration::try_from(wait).unwrap_or(PAUSE);
+                return Err(now.checked_add(wait).unwrap_or(now));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -62,7 +76,7 @@ impl Work for MailWork {
     const NAME: &'static str = "mail";
 
     async fn run(&self, mail: OutgoingMail) -> MailOutcome {
-        if let Err(not_before) = self.admit(&mail) {
+        if let Err(not_before) = self.admit(&mail).await {
             return MailOutcome::Postponed(not_before);
         }
         match self.mail.send(&mail).await {

@@ -24,6 +24,10 @@ impl RateLimit {
         }
     }
 
+    pub(super) const fn per_minute(&self) -> u32 {
+        self.per_minute
+    }
+
     /// Counts one use, or says when the next is possible.
     pub(super) fn admit(&self, destination: &str, now: Timestamp) -> Result<(), Timestamp> {
         let minute = now.as_second().div_euclid(60);

@@ -149,7 +149,7 @@ impl SharedCache {
 
     /// Counts one use of something that may be used so often a minute, by all nodes together; the
     /// error says how long the next must wait.
-    pub async fn admit(&self, used: &Digest, per_minute: u32) -> Option<Result<(), Duration>> {
+    pub async fn admit(&self, used: &str, per_minute: u32) -> Option<Result<(), Duration>> {
         match self {
             Self::None => None,
             Self::Redis(redis) => redis.admit(used, per_minute).await,

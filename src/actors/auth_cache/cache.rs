@@ -148,7 +148,11 @@ impl VerificationCache {
 
     /// To be called after the store was written.
     pub(super) fn revoke(&self, scope: Scope) {
-        let count = |scope| self.revocations.counter(scope).fetch_add(1, Ordering::SeqCst);
+        let count = |scope| {
+            self.revocations
+                .counter(scope)
+                .fetch_add(1, Ordering::SeqCst)
+        };
         count(scope);
         if matches!(scope, Scope::Organization(_)) {
             // Of a key that another node looked up, the organization is not known beforehand.

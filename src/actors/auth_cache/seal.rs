@@ -26,7 +26,10 @@ impl Seals {
         let derived = |key: &SigningKey| {
             let secret = hmac::Key::new(hmac::HMAC_SHA256, &key.private_der);
             let derived = hmac::sign(&secret, PURPOSE);
-            (key.id.clone(), hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()))
+            (
+                key.id.clone(),
+                hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()),
+            )
         };
         Self {
             newest: newest.map(|key| key.id.clone()),

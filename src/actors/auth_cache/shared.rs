@@ -164,7 +164,10 @@ impl AuthHandle {
             },
             is_counted: false,
         };
-        let entry = attempt.shared.login_begins(&attempt.address, attempt.limit).await;
+        let entry = attempt
+            .shared
+            .login_begins(&attempt.address, attempt.limit)
+            .await;
         match entry {
             // Only this node's own count holds now.
             None => Ok(attempt),
@@ -173,7 +176,11 @@ impl AuthHandle {
                 Ok(attempt)
             }
             Some(LoginEntry::Waits(left)) => Err(MustWait {
-                retry_after_s: left.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX),
+                retry_after_s: left
+                    .as_millis()
+                    .div_ceil(1_000)
+                    .try_into()
+                    .unwrap_or(u64::MAX),
             }
             .into()),
             Some(LoginEntry::Crowded) => Err(super::busy()),
@@ -221,7 +228,9 @@ impl Drop for SharedAttempt {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let (shared, address, limit) = (self.shared.clone(), self.address, self.limit);
             runtime.spawn(async move {
-                shared.login_ends(&address, LoginEnd::Abandoned, limit).await;
+                shared
+                    .login_ends(&address, LoginEnd::Abandoned, limit)
+                    .await;
             });
         }
     }

@@ -43,7 +43,11 @@ pub(super) async fn open(
         channel,
         revoked,
     };
-    listener.client.subscribe(listener.channel.as_str()).await.map_err(|error| said(&error))?;
+    listener
+        .client
+        .subscribe(listener.channel.as_str())
+        .await
+        .map_err(|error| said(&error))?;
     tokio::spawn(listener.run(stop));
     Ok(client)
 }
@@ -57,8 +61,7 @@ fn build(options: &RedisOptions) -> Result<Client, Error> {
     // Messages and answers on one connection.
     config.version = RespVersion::RESP3;
     let connect = options.timeout.max(SHORTEST_CONNECT);
-    let mut policy =
-        ReconnectPolicy::new_exponential(0, FIRST_DELAY_MS, LAST_DELAY_MS, 2);
+    let mut policy = ReconnectPolicy::new_exponential(0, FIRST_DELAY_MS, LAST_DELAY_MS, 2);
     policy.set_jitter(JITTER_MS);
     Builder::from_config(config)
         .with_performance_config(|performance| {

@@ -22,7 +22,9 @@ pub(super) fn read(message: &str) -> Revoked {
     let scope = if message == API_KEYS {
         Some(Scope::ApiKeys)
     } else if let Some(id) = message.strip_prefix(USER) {
-        Uuid::try_parse(id).ok().map(|id| Scope::User(UserId::new(id)))
+        Uuid::try_parse(id)
+            .ok()
+            .map(|id| Scope::User(UserId::new(id)))
     } else if let Some(id) = message.strip_prefix(ORGANIZATION) {
         let id = Uuid::try_parse(id).ok();
         id.map(|id| Scope::Organization(OrganizationId::new(id)))

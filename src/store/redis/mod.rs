@@ -4,6 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use fred::clients::{Client, WithOptions};
 use fred::interfaces::{ClientLike as _, LuaInterface as _};
@@ -149,9 +150,7 @@ impl Redis {
             Value::Integer(ends_at_ms),
         ];
         // Not kept: looked up again.
-        let _: Option<i64> = self
-            .ask("keep", &self.inner.scripts.keep, keys, args)
-            .await;
+        let _: Option<i64> = self.ask("keep", &self.inner.scripts.keep, keys, args).await;
     }
 
     pub(super) async fn revoke(&self, scopes: &[Scope]) {
@@ -212,12 +211,8 @@ impl Redis {
             .await;
     }
 
-    pub(super) async fn admit(
-        &self,
-        used: &Digest,
-        per_minute: u32,
-    ) -> Option<Result<(), Duration>> {
-        let keys = vec![self.key("rate", &hex::encode(used))];
+    pub(super) async fn admit(&self, used: &str, per_minute: u32) -> Option<Result<(), Duration>> {
+        let keys = vec![self.key("rate", &hex::encode(digest(&SHA256, used.as_bytes())))];
         let args = vec![Value::Integer(per_minute.into())];
         let wait_ms: i64 = self
             .ask("rate", &self.inner.scripts.admit, keys, args)
