@@ -19,6 +19,7 @@ use crate::outbound::payment::sandbox::web::CheckoutView;
 use crate::outbound::payment::sandbox::{self, SessionState};
 use crate::render::page::{SandboxCheckout, SandboxMethod};
 use crate::render::{self, RenderContext};
+use crate::store::cache::SharedCache;
 use crate::store::sql::StoreHandle;
 use crate::telemetry;
 
@@ -55,6 +56,7 @@ pub struct App {
     pub services: Services,
     actors: RunningActors,
     store: StoreHandle,
+    cache: SharedCache,
     server: JoinHandle<()>,
     /// The sandbox's webhooks.
     deliveries: Option<JoinHandle<()>>,
@@ -80,6 +82,7 @@ impl App {
         let Backends {
             stores,
             store,
+            cache,
             mail,
             media,
             payments,
@@ -90,7 +93,8 @@ impl App {
         let payments = Arc::new(payments);
         let environment = |name: &str| std::env::var(name).ok();
         found_from_environment(&stores, &clock, environment).await?;
-        let auth = AuthHandle::start(&config, clock.clone(), &stores).await?;
+        let auth =
+            AuthHandle::start_sharing(&config, clock.clone(), &stores, cache.clone()).await?;
 
         if let Some(issuer) = oidc {
             // An empty one was let pass by the configuration's check, a wrong one was not.
@@ -110,6 +114,7 @@ impl App {
                 logo_png: None,
             },
             auth,
+            cache: cache.clone(),
             probes,
         });
         let actors = RunningActors::start(parts.clone()).await?;
@@ -152,6 +157,7 @@ impl App {
             services,
             actors,
             store,
+            cache,
             server: tokio::spawn(server),
             deliveries,
             stopping,
@@ -185,6 +191,7 @@ impl App {
                 "the sandbox's webhooks were still being delivered when the drain time was over"
             );
         }
+        self.cache.close();
         if let Err(error) = self.store.close().await {
             tracing::error!(%error, "the store could not be closed cleanly; nothing acknowledged is lost");
         }

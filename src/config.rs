@@ -65,6 +65,7 @@ pub struct Storage {
 pub struct Cache {
     /// Empty: none.
     pub url: Secret,
+    pub key_prefix: String,
     pub timeout_ms: u64,
 }
 

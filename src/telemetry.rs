@@ -160,6 +160,19 @@ fn describe() {
         Unit::Seconds,
         "Time of one transaction, its sync to disk included."
     );
+    describe_counter!(
+        "faktor_auth_cache_total",
+        "Look-ups of checked tokens and keys, by layer (memory, redis) and result (hit, miss)."
+    );
+    describe_histogram!(
+        "faktor_redis_seconds",
+        Unit::Seconds,
+        "Time of one command to Redis, by command."
+    );
+    describe_counter!(
+        "faktor_redis_errors_total",
+        "Commands to Redis that failed or took too long, by command."
+    );
     describe_counter!("faktor_outbox_published_total", "Public events told of.");
     describe_counter!(
         "faktor_oidc_key_fetches_total",

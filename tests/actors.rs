@@ -33,6 +33,7 @@ use faktor::outbound::media::{FileMedia, Media};
 use faktor::outbound::payment::Payments;
 use faktor::outbound::payment::sandbox::{SandboxOptions, SandboxProvider};
 use faktor::render::RenderContext;
+use faktor::store::cache::SharedCache;
 use faktor::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
 use faktor::store::{
     Commit, DueInvoice, InvoiceFilter, InvoiceStore, Page, PageRequest, ShardId, StoreError, Stores,
@@ -181,6 +182,7 @@ impl Node {
                 logo_png: None,
             },
             auth,
+            cache: SharedCache::None,
             probes: Vec::new(),
         });
         let actors = RunningActors::start(parts.clone()).await.unwrap();

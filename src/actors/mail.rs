@@ -7,6 +7,7 @@ use super::throttle::{Breaker, RateLimit};
 use crate::clock::Clock;
 use crate::config;
 use crate::outbound::mail::{Mail, MailError, OutgoingMail};
+use crate::store::cache::SharedCache;
 
 /// Times in a row that no mail could be handed over, after which the mail server is left alone for a
 /// while; for longer each time, so that an outage of a day costs each mail hundreds of notes in its
@@ -34,21 +35,24 @@ pub struct MailWork {
     per_domain: RateLimit,
     /// Of the mail server itself: one destination without a name.
     per_host: RateLimit,
+    /// Counts for all nodes; `per_domain` holds for this one whatever becomes of it.
+    shared: SharedCache,
     breaker: Breaker,
 }
 
 impl MailWork {
-    pub fn new(mail: Mail, clock: Clock, config: &config::Mail) -> Self {
+    pub fn new(mail: Mail, clock: Clock, config: &config::Mail, shared: SharedCache) -> Self {
         Self {
             mail,
             clock,
             per_domain: RateLimit::new(config.per_domain_per_minute),
             per_host: RateLimit::new(config.per_host_per_minute),
+            shared,
             breaker: Breaker::new(FAILURES, PAUSE).growing_to(MAX_PAUSE),
         }
     }
 
-    fn admit(&self, mail: &OutgoingMail) -> Result<(), Timestamp> {
+    async fn admit(&self, mail: &OutgoingMail) -> Result<(), Timestamp> {
         let now = self.clock.now();
         self.breaker.admit(now)?;
         // A destination that must wait uses up nothing of the others' share, nor the other way round.
@@ -61,9 +65,18 @@ impl MailWork {
             .collect();
         domains.sort_unstable();
         domains.dedup();
-        domains
-            .into_iter()
-            .try_for_each(|domain| self.per_domain.admit(domain, now))?;
+        for domain in domains {
+            self.per_domain.admit(domain, now)?;
+            let per_minute = self.per_domain.per_minute();
+            let admitted = self
+                .shared
+                .admit(&format!("mail:{domain}"), per_minute)
+                .await;
+            if let Some(Err(wait)) = admitted {
+                let wait = SignedDuration::try_from(wait).unwrap_or(PAUSE);
+                return Err(now.checked_add(wait).unwrap_or(now));
+            }
+        }
         self.per_host.admit(MAIL_SERVER, now)
     }
 }
@@ -74,7 +87,7 @@ impl Work for MailWork {
     const NAME: &'static str = "mail";
 
     async fn run(&self, mail: OutgoingMail) -> MailOutcome {
-        if let Err(not_before) = self.admit(&mail) {
+        if let Err(not_before) = self.admit(&mail).await {
             return MailOutcome::Postponed(not_before);
         }
         match self.mail.send(&mail).await {

@@ -27,6 +27,7 @@ use crate::outbound::media::Media;
 use crate::outbound::payment::Payments;
 use crate::render::RenderContext;
 use crate::store::Stores;
+use crate::store::cache::SharedCache;
 
 /// One actor or group of actors of the supervision tree.
 #[derive(Debug, Clone, Serialize)]
@@ -94,6 +95,7 @@ pub struct Foundation {
     pub payments: Arc<Payments>,
     pub context: RenderContext,
     pub auth: AuthHandle,
+    pub cache: SharedCache,
     /// How readiness asks after the backends.
     pub probes: Vec<Probe>,
 }
@@ -130,6 +132,7 @@ impl Parts {
             payments,
             context,
             auth,
+            cache,
             probes,
         } = foundation;
         let pools = &config.pools;
@@ -156,7 +159,7 @@ impl Parts {
             },
         );
         let mail = Pool::new(
-            MailWork::new(mail, clock.clone(), &config.mail),
+            MailWork::new(mail, clock.clone(), &config.mail, cache),
             PoolSize {
                 workers: pools.mail_workers,
                 queue: pools.mail_queue,

@@ -24,6 +24,10 @@ impl RateLimit {
         }
     }
 
+    pub(super) const fn per_minute(&self) -> u32 {
+        self.per_minute
+    }
+
     /// Says when the next use is possible, if not now, and counts nothing.
     pub(super) fn check(&self, destination: &str, now: Timestamp) -> Result<(), Timestamp> {
         let minute = now.as_second().div_euclid(60);

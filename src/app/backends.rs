@@ -17,6 +17,8 @@ use crate::outbound::oidc::{Issuer, IssuerOptions};
 use crate::outbound::payment::Payments;
 use crate::outbound::payment::sandbox::{SandboxOptions, SandboxProvider};
 use crate::store::Stores;
+use crate::store::cache::SharedCache;
+use crate::store::redis::{Redis, RedisOptions};
 use crate::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
 
 /// How long to wait before a backend that did not answer is asked again.
@@ -60,6 +62,7 @@ impl fmt::Display for BackendErrors {
 pub(super) struct Backends {
     pub(super) stores: Stores,
     pub(super) store: StoreHandle,
+    pub(super) cache: SharedCache,
     pub(super) mail: Mail,
     pub(super) media: Media,
     pub(super) payments: Payments,
@@ -77,8 +80,9 @@ impl Backends {
         public_url: &str,
         clock: &Clock,
     ) -> Result<Self, BackendErrors> {
-        let (stores, mail, media, payments, oidc) = tokio::join!(
+        let (stores, cache, mail, media, payments, oidc) = tokio::join!(
             open_stores(config),
+            open_cache(config),
             open_mail(config),
             open_media(config, clock),
             open_payments(config, public_url, clock),
@@ -86,22 +90,30 @@ impl Backends {
         );
         let mut errors = Vec::new();
         let stores = note(stores, &mut errors);
+        let cache = note(cache, &mut errors);
         let mail = note(mail, &mut errors);
         let media = note(media, &mut errors);
         let payments = note(payments, &mut errors);
         let oidc = note(oidc, &mut errors);
-        let (Some((stores, store)), Some(mail), Some(media), Some((payments, sandbox)), Some(oidc)) =
-            (stores, mail, media, payments, oidc)
+        let (
+            Some((stores, store)),
+            Some(cache),
+            Some(mail),
+            Some(media),
+            Some((payments, sandbox)),
+            Some(oidc),
+        ) = (stores, cache, mail, media, payments, oidc)
         else {
             return Err(BackendErrors(errors));
         };
-        let mut probes = probes(&stores, &mail, &media);
+        let mut probes = probes(&stores, &cache, &mail, &media);
         if let Some(issuer) = oidc.clone() {
             probes.push(Probe::optional("oidc", move || ready(issuer.check())));
         }
         Ok(Self {
             stores,
             store,
+            cache,
             mail,
             media,
             payments,
@@ -112,9 +124,9 @@ impl Backends {
     }
 }
 
-fn probes(stores: &Stores, mail: &Mail, media: &Media) -> Vec<Probe> {
+fn probes(stores: &Stores, cache: &SharedCache, mail: &Mail, media: &Media) -> Vec<Probe> {
     let (invoices, mail, media) = (Arc::clone(&stores.invoices), mail.clone(), media.clone());
-    vec![
+    let mut probes = vec![
         Probe::required("store", move || {
             let invoices = Arc::clone(&invoices);
             async move { invoices.ping().await }
@@ -127,7 +139,15 @@ fn probes(stores: &Stores, mail: &Mail, media: &Media) -> Vec<Probe> {
             let mail = mail.clone();
             async move { mail.ping().await }
         }),
-    ]
+    ];
+    if cache.is_some() {
+        let cache = cache.clone();
+        probes.push(Probe::optional("cache", move || {
+            let cache = cache.clone();
+            async move { cache.ping().await }
+        }));
+    }
+    probes
 }
 
 fn note<T>(opened: Result<T, BackendError>, errors: &mut Vec<BackendError>) -> Option<T> {
@@ -142,6 +162,22 @@ async fn open_stores(config: &Config) -> Result<(Stores, StoreHandle), BackendEr
         address: data_dir.display().to_string(),
         reason: error.to_string(),
     })
+}
+
+async fn open_cache(config: &Config) -> Result<SharedCache, BackendError> {
+    let cache = &config.cache;
+    if cache.url.is_empty() {
+        return Ok(SharedCache::None);
+    }
+    let url = cache.url.expose();
+    let options = RedisOptions {
+        url: url.to_owned(),
+        key_prefix: cache.key_prefix.clone(),
+        timeout: Duration::from_millis(cache.timeout_ms),
+    };
+    let open = || Redis::open(&options);
+    let redis = patiently(config, "cache (Redis)", &shown(url), open).await?;
+    Ok(SharedCache::Redis(redis))
 }
 
 async fn open_mail(config: &Config) -> Result<Mail, BackendError> {

@@ -19,7 +19,7 @@ enum Rule {
     WebUrl,
     /// A backend's address, which may hold a password: `scheme://…` with one of these, or nothing.
     Backend(&'static [&'static str]),
-    /// The beginning of Kafka topics' names.
+    /// The beginning of the names of topics or keys.
     Topic,
     /// A list of `scheme://host[:port]`.
     Origins,
@@ -68,6 +68,7 @@ const RULES: &[(&str, Rule)] = &[
     ("storage.connect_timeout_ms", Rule::Number(10, 120_000)),
     ("storage.statement_timeout_ms", Rule::Number(10, 600_000)),
     ("cache.url", Rule::Backend(&["redis", "rediss"])),
+    ("cache.key_prefix", Rule::Topic),
     ("cache.timeout_ms", Rule::Number(10, 60_000)),
     ("events.url", Rule::Backend(&["kafka"])),
     ("events.topic_prefix", Rule::Topic),

@@ -226,7 +226,7 @@ async fn revoke(
         .identity
         .revoke_api_key(key.organization, key.id, app.clock.now())
         .await?;
-    app.auth.forget_api_keys();
+    app.auth.forget_api_keys().await;
     Ok(answer::no_content())
 }
 

@@ -240,7 +240,7 @@ async fn create(
             updated_at: now,
         };
         app.stores.identity.insert_role(&role).await?;
-        app.auth.forget_roles_of(caller.organization);
+        app.auth.forget_roles_of(caller.organization).await;
         Ok(Answer::json(StatusCode::CREATED, &RoleView::own(&role))?
             .at_version(role.version)
             .at(format!("/v1/roles/{}", role.name)))
@@ -317,7 +317,7 @@ async fn update(
         }
         written => written?,
     }
-    app.auth.forget_roles_of(caller.organization);
+    app.auth.forget_roles_of(caller.organization).await;
     let body = answer::to_json(&RoleView::own(&role))?;
     Ok(answer::resource(StatusCode::OK, role.version, body))
 }
@@ -353,7 +353,7 @@ async fn delete(
     if !identity.delete_role(caller.organization, &name).await? {
         return Err(no_such_role());
     }
-    app.auth.forget_roles_of(caller.organization);
+    app.auth.forget_roles_of(caller.organization).await;
     Ok(answer::no_content())
 }
 

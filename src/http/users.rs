@@ -308,7 +308,7 @@ async fn update(
     if password.is_some() {
         app.auth.revoke_sessions_of(user.id).await?;
     } else {
-        app.auth.forget_user(user.id);
+        app.auth.forget_user(user.id).await;
     }
     let body = answer::to_json(&UserView::of(&user))?;
     Ok(answer::resource(StatusCode::OK, user.version, body))

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+pub mod cache;
 mod directory;
 mod feed;
 mod identity;
 mod inbox;
 mod invoices;
+pub mod redis;
 mod series;
 mod shard;
 pub mod sql;

@@ -16,6 +16,7 @@ use faktor::outbound::media::{FileMedia, Media};
 use faktor::outbound::payment::Payments;
 use faktor::outbound::payment::sandbox::{SandboxOptions, SandboxProvider};
 use faktor::render::RenderContext;
+use faktor::store::cache::SharedCache;
 use faktor::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -96,6 +97,7 @@ pub(crate) async fn empty_with(change: impl FnOnce(&mut Config)) -> Edge {
             logo_png: None,
         },
         auth,
+        cache: SharedCache::None,
         probes: Vec::new(),
     });
     let actors = RunningActors::start(parts.clone()).await.unwrap();

@@ -3,13 +3,16 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Duration;
 
-use super::cache::{Hit, Scope};
+use super::cache::{Hit, Stamp};
 use super::digest::{Digest, sha256, sha256_hex};
+use super::shared::KnownCaller;
 use super::tokens::BadToken;
 use super::{API_KEY_PREFIX, AuthError, AuthHandle, Caller};
 use crate::domain::invoice::command::Initiator;
 use crate::store::ApiKey;
+use crate::store::cache::Scope;
 
 const BAD_BEARER: AuthError = AuthError::unauthenticated("not a valid access token or API key");
 pub(super) const EXPIRED: AuthError = AuthError::unauthenticated("the access token has expired");
@@ -24,9 +27,21 @@ impl AuthHandle {
     pub async fn authenticate(&self, bearer: &str) -> Result<Arc<Caller>, AuthError> {
         let digest = sha256(bearer.as_bytes());
         let now = self.inner.clock.now();
-        match self.inner.cache.get(&digest, now) {
+        let hit = self.inner.cache.get(&digest, now);
+        let result = if matches!(hit, Hit::Known(_)) {
+            "hit"
+        } else {
+            "miss"
+        };
+        metrics::counter!("faktor_auth_cache_total", "layer" => "memory", "result" => result)
+            .increment(1);
+        match hit {
             Hit::Known(caller) => Ok(caller),
-            Hit::LookAgain(known) => match self.look_up(bearer, digest, now).await {
+            // What another node looked up later than this one will do.
+            Hit::LookAgain(known) => match self
+                .look_up(bearer, digest, now, self.inner.cache.ttl() / 2)
+                .await
+            {
                 // Remembered for the rest of its time: a short fault of the store ends nobody.
                 Err(AuthError::Store(_)) => Ok(known),
                 Err(refused) => {
@@ -35,23 +50,25 @@ impl AuthHandle {
                 }
                 Ok(caller) => Ok(caller),
             },
-            Hit::Unknown => self.look_up(bearer, digest, now).await,
+            Hit::Unknown => self.look_up(bearer, digest, now, Duration::ZERO).await,
         }
     }
 
-    /// Asks the store, and remembers a good answer.
+    /// Asks the shared cache, then the store, and remembers a good answer. What is shared counts
+    /// when it has more than `least` of its life left.
     async fn look_up(
         &self,
         bearer: &str,
         digest: Digest,
         now: Timestamp,
+        least: Duration,
     ) -> Result<Arc<Caller>, AuthError> {
         if bearer.starts_with(API_KEY_PREFIX) {
-            self.look_up_api_key(bearer, digest, now).await
+            self.look_up_api_key(bearer, digest, now, least).await
         } else if let Some(trusted) = self.trusted_for(bearer) {
             self.look_up_issued(trusted, bearer, digest, now).await
         } else {
-            self.look_up_token(bearer, digest, now).await
+            self.look_up_token(bearer, digest, now, least).await
         }
     }
 
@@ -60,16 +77,19 @@ impl AuthHandle {
         token: &str,
         digest: Digest,
         now: Timestamp,
+        least: Duration,
     ) -> Result<Arc<Caller>, AuthError> {
         let claims = match self.inner.keys.verify(token, now).await? {
             Ok(claims) => claims,
             Err(BadToken::Expired) => return Err(EXPIRED),
             Err(BadToken::Invalid) => return Err(BAD_BEARER),
         };
-        let stamps = [
-            self.inner.cache.stamp(Scope::User(claims.sub)),
-            self.inner.cache.stamp(Scope::Organization(claims.org)),
-        ];
+        let scopes = [Scope::User(claims.sub), Scope::Organization(claims.org)];
+        let stamps = scopes.map(|scope| self.inner.cache.stamp(scope));
+        let memory = self.recall(&digest, &scopes, now, least).await;
+        if let Some(known) = memory.known {
+            return Ok(self.remember(digest, known, now, stamps));
+        }
         let session = self.inner.store.session(claims.sid).await?.ok_or(ENDED)?;
         if session.user != claims.sub || session.revoked_at.is_some() || session.expires_at <= now {
             return Err(ENDED);
@@ -91,7 +111,28 @@ impl AuthHandle {
         self.inner
             .cache
             .insert(digest, Arc::clone(&caller), now, Some(expires_at), stamps);
+        self.keep(&digest, &caller, Some(expires_at), memory.reading)
+            .await;
         Ok(caller)
+    }
+
+    /// Remembers a caller whom another node looked up, for as long as that one may.
+    fn remember(
+        &self,
+        digest: Digest,
+        known: KnownCaller,
+        now: Timestamp,
+        stamps: [Stamp; 2],
+    ) -> Arc<Caller> {
+        let KnownCaller {
+            caller,
+            expires_at,
+            left,
+        } = known;
+        self.inner
+            .cache
+            .insert_for(left, digest, Arc::clone(&caller), now, expires_at, stamps);
+        caller
     }
 
     /// Notes that a key is used, to the hour: a write for every request would cost too much.
@@ -113,8 +154,13 @@ impl AuthHandle {
         secret: &str,
         digest: Digest,
         now: Timestamp,
+        least: Duration,
     ) -> Result<Arc<Caller>, AuthError> {
         let of_key = self.inner.cache.stamp(Scope::ApiKeys);
+        let memory = self.recall(&digest, &[Scope::ApiKeys], now, least).await;
+        if let Some(known) = memory.known {
+            return Ok(self.remember(digest, known, now, [of_key, of_key]));
+        }
         let key = self
             .inner
             .store
@@ -142,6 +188,7 @@ impl AuthHandle {
         self.inner
             .cache
             .insert(digest, Arc::clone(&caller), now, None, stamps);
+        self.keep(&digest, &caller, None, memory.reading).await;
         Ok(caller)
     }
 }

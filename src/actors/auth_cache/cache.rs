@@ -5,18 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use moka::sync::Cache;
+use tokio::time::Duration;
 
 use super::Caller;
 use super::digest::Digest;
-use crate::domain::ids::{OrganizationId, UserId};
-
-/// What a revocation ends. API keys are few and rarely revoked: all are looked up again.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Scope {
-    User(UserId),
-    Organization(OrganizationId),
-    ApiKeys,
-}
+use crate::store::cache::Scope;
 
 /// A power of two. Two ids that share a counter only cost each other one look at the store.
 const COUNTERS: usize = 1024;
@@ -70,22 +63,23 @@ pub(super) enum Hit {
 pub(super) struct VerificationCache {
     entries: Cache<Digest, Arc<Entry>>,
     revocations: Revocations,
-    ttl_ms: i64,
+    ttl: Duration,
 }
 
 impl VerificationCache {
     /// `seconds`: how long an entry is believed without looking again.
     pub(super) fn new(max_entries: u64, seconds: u64) -> Self {
-        let ttl_ms = i64::try_from(seconds)
-            .unwrap_or(i64::MAX)
-            .saturating_mul(1_000);
         Self {
             entries: Cache::new(max_entries),
             revocations: Revocations {
                 counters: (0..COUNTERS).map(|_| AtomicU64::new(0)).collect(),
             },
-            ttl_ms,
+            ttl: Duration::from_secs(seconds),
         }
+    }
+
+    pub(super) const fn ttl(&self) -> Duration {
+        self.ttl
     }
 
     /// Never a caller whose token has expired or was revoked in this process.
@@ -122,12 +116,26 @@ impl VerificationCache {
         expires_at: Option<Timestamp>,
         stamps: [Stamp; 2],
     ) {
+        self.insert_for(self.ttl, bearer, caller, now, expires_at, stamps);
+    }
+
+    /// Remembers what was known at `now` for some more time, at most until `expires_at`.
+    pub(super) fn insert_for(
+        &self,
+        lives: Duration,
+        bearer: Digest,
+        caller: Arc<Caller>,
+        now: Timestamp,
+        expires_at: Option<Timestamp>,
+        stamps: [Stamp; 2],
+    ) {
+        let lives_ms = i64::try_from(lives.as_millis()).unwrap_or(i64::MAX);
         let now_ms = now.as_millisecond();
         let expires_at_ms = expires_at.map_or(i64::MAX, Timestamp::as_millisecond);
         let entry = Entry {
             caller,
-            valid_until_ms: now_ms.saturating_add(self.ttl_ms).min(expires_at_ms),
-            look_again_ms: now_ms.saturating_add(self.ttl_ms / 2),
+            valid_until_ms: now_ms.saturating_add(lives_ms).min(expires_at_ms),
+            look_again_ms: now_ms.saturating_add(lives_ms / 2),
             looking: AtomicBool::new(false),
             stamps,
         };
@@ -140,9 +148,23 @@ impl VerificationCache {
 
     /// To be called after the store was written.
     pub(super) fn revoke(&self, scope: Scope) {
-        self.revocations
-            .counter(scope)
-            .fetch_add(1, Ordering::SeqCst);
+        let count = |scope| {
+            self.revocations
+                .counter(scope)
+                .fetch_add(1, Ordering::SeqCst)
+        };
+        count(scope);
+        if matches!(scope, Scope::Organization(_)) {
+            // Of a key that another node looked up, the organization is not known beforehand.
+            count(Scope::ApiKeys);
+        }
+    }
+
+    /// Looks at the store again for everybody.
+    pub(super) fn revoke_all(&self) {
+        for counter in &self.revocations.counters {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }
     }
 
     fn is_current(&self, stamps: &[Stamp; 2]) -> bool {
@@ -157,6 +179,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::domain::ids::{OrganizationId, UserId};
     use crate::domain::invoice::command::Initiator;
     use crate::domain::permission::Permissions;
 
@@ -225,6 +248,28 @@ mod tests {
             cache.revoke(scope);
             assert!(!knows(&cache, START), "{scope:?}");
         }
+    }
+
+    #[test]
+    fn a_change_of_roles_ends_api_keys_too_and_a_lost_message_ends_everything() {
+        let cache = VerificationCache::new(10, 5);
+        let of_keys = || [cache.stamp(Scope::ApiKeys), cache.stamp(Scope::ApiKeys)];
+        cache.insert(BEARER, caller(), START, None, of_keys());
+        cache.revoke(Scope::Organization(ORGANIZATION));
+        assert!(!knows(&cache, START));
+
+        cache.insert(BEARER, caller(), START, None, stamps(&cache));
+        cache.revoke_all();
+        assert!(!knows(&cache, START));
+    }
+
+    #[test]
+    fn what_another_node_read_lives_only_as_long_as_it_would_there() {
+        let cache = VerificationCache::new(10, 5);
+        let lives = Duration::from_secs(2);
+        cache.insert_for(lives, BEARER, caller(), START, None, stamps(&cache));
+        assert!(knows(&cache, after_ms(1_999)));
+        assert!(!knows(&cache, after_ms(2_000)));
     }
 
     #[test]

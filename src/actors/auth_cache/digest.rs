@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-pub(super) type Digest = [u8; 32];
+pub(super) use crate::store::cache::Digest;
 
 pub(super) fn sha256(bytes: &[u8]) -> Digest {
     let mut hash = Digest::default();

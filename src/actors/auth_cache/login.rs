@@ -10,6 +10,7 @@ use super::{
 };
 use crate::clock;
 use crate::domain::ids::SessionId;
+use crate::store::cache::LoginEnd;
 use crate::store::{Refreshed, Session, User};
 
 /// The same for an unknown address and a wrong password.
@@ -64,7 +65,7 @@ impl AuthHandle {
                 self.tokens(&user, &session, next, now).await
             }
             Refreshed::Reused(session) => {
-                self.forget_user(session.user);
+                self.forget_user(session.user).await;
                 tracing::warn!(
                     session.id = %session.id, user.id = %session.user,
                     "a refresh token was used twice; its session was ended"
@@ -111,21 +112,20 @@ impl AuthHandle {
         password: &str,
         now: Timestamp,
     ) -> Result<bool, AuthError> {
-        let attempt =
-            self.inner
-                .throttle
-                .enter(email, now)
-                .map_err(|wait| AuthError::Throttled {
-                    retry_after_s: wait.retry_after_s,
-                })?;
+        let attempt = self.inner.throttle.enter(email, now)?;
+        let shared_attempt = self.begin_shared_login(email).await?;
         let task = PasswordTask::Verify {
             password: password.to_owned(),
             hash: hash.to_owned(),
         };
         match self.run(task).await? {
-            PasswordOutcome::Verified(true) => attempt.succeeded(),
+            PasswordOutcome::Verified(true) => {
+                attempt.succeeded();
+                shared_attempt.ended(LoginEnd::Succeeded).await;
+            }
             PasswordOutcome::Verified(false) => {
                 attempt.failed(now);
+                shared_attempt.ended(LoginEnd::Failed).await;
                 return Ok(false);
             }
             PasswordOutcome::Hash(_) => return Err(AuthError::Crashed),
@@ -175,6 +175,7 @@ impl AuthHandle {
         let expires_at = after(now, self.inner.access_ttl).min(session.expires_at);
         let claims = Claims::new(user.id, user.organization, session.id, now, expires_at);
         let access_token = self.inner.keys.sign(&claims, now).await?;
+        self.introduce(&access_token).await;
         let expires_in_s = expires_at.duration_since(now).as_secs();
         Ok(Tokens {
             access_token,

@@ -6,12 +6,12 @@ use std::sync::{Arc, OnceLock};
 use jiff::SignedDuration;
 use ractor::{ActorCell, SpawnErr};
 
-use self::cache::{Scope, VerificationCache};
+use self::cache::VerificationCache;
 use self::digest::sha256_hex;
 use self::oidc::Trusted;
 use self::password::{PasswordOutcome, PasswordTask, Passwords};
 use self::setup::SetupLink;
-use self::throttle::LoginThrottle;
+use self::throttle::{LoginThrottle, MustWait};
 use self::tokens::TokenKeys;
 use super::pool::{Pool, PoolError, PoolSize};
 use crate::clock::{self, Clock};
@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::domain::ids::{OrganizationId, SessionId, UserId};
 use crate::domain::invoice::command::Initiator;
 use crate::domain::permission::Permissions;
+use crate::store::cache::{Scope, SharedCache};
 use crate::store::{DirectoryStore, IdentityStore, StoreError, Stores};
 
 pub mod accounts;
@@ -29,7 +30,9 @@ mod login;
 mod oidc;
 pub mod password;
 pub mod roles;
+mod seal;
 mod setup;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod threads;
@@ -69,6 +72,14 @@ pub enum AuthError {
     Crashed,
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<MustWait> for AuthError {
+    fn from(wait: MustWait) -> Self {
+        Self::Throttled {
+            retry_after_s: wait.retry_after_s,
+        }
+    }
 }
 
 impl AuthError {
@@ -112,6 +123,7 @@ struct Inner {
     throttle: LoginThrottle,
     keys: TokenKeys,
     cache: VerificationCache,
+    shared: SharedCache,
     access_ttl: SignedDuration,
     refresh_ttl: SignedDuration,
     setup: SetupLink,
@@ -129,6 +141,16 @@ impl AuthHandle {
     /// Loads the signing keys, makes the first one. Passwords are checked from
     /// [`spawn`](Self::spawn) on.
     pub async fn start(config: &Config, clock: Clock, stores: &Stores) -> Result<Self, StoreError> {
+        Self::start_sharing(config, clock, stores, SharedCache::None).await
+    }
+
+    /// Starts with a cache that all nodes share.
+    pub async fn start_sharing(
+        config: &Config,
+        clock: Clock,
+        stores: &Stores,
+        shared: SharedCache,
+    ) -> Result<Self, StoreError> {
         let access_ttl = seconds(config.auth.access_token_ttl_s);
         let size = PoolSize {
             workers: config.pools.auth_workers,
@@ -143,7 +165,8 @@ impl AuthHandle {
         )
         .await?;
         let max_in_flight = passwords.workers().saturating_add(size.queue);
-        Ok(Self {
+        let revocations = shared.revocations();
+        let auth = Self {
             inner: Arc::new(Inner {
                 store: Arc::clone(&stores.identity),
                 directory: Arc::clone(&stores.directory),
@@ -153,12 +176,18 @@ impl AuthHandle {
                 throttle: LoginThrottle::new(config.auth.max_failed_logins),
                 keys,
                 cache: VerificationCache::new(config.auth.cache_entries, config.auth.cache_ttl_s),
+                shared,
                 access_ttl,
                 refresh_ttl: seconds(config.auth.refresh_token_ttl_s),
                 setup: SetupLink::default(),
                 trusted: OnceLock::new(),
             }),
-        })
+        };
+        if let Some(revocations) = revocations {
+            let inner = Arc::downgrade(&auth.inner);
+            tokio::spawn(shared::hear_revocations(inner, revocations));
+        }
+        Ok(auth)
     }
 
     /// Starts (or restarts) the pool under its supervisor.
@@ -177,7 +206,7 @@ impl AuthHandle {
             .store
             .revoke_session(session, self.inner.clock.now())
             .await?;
-        self.forget_user(user);
+        self.forget_user(user).await;
         Ok(())
     }
 
@@ -187,23 +216,23 @@ impl AuthHandle {
             .store
             .revoke_sessions_of(user, self.inner.clock.now())
             .await?;
-        self.forget_user(user);
+        self.forget_user(user).await;
         Ok(())
     }
 
     /// To be called after a user was changed or deleted.
-    pub fn forget_user(&self, user: UserId) {
-        self.inner.cache.revoke(Scope::User(user));
+    pub async fn forget_user(&self, user: UserId) {
+        self.end(Scope::User(user)).await;
     }
 
     /// To be called after a role was changed or deleted.
-    pub fn forget_roles_of(&self, organization: OrganizationId) {
-        self.inner.cache.revoke(Scope::Organization(organization));
+    pub async fn forget_roles_of(&self, organization: OrganizationId) {
+        self.end(Scope::Organization(organization)).await;
     }
 
     /// To be called after an API key was revoked.
-    pub fn forget_api_keys(&self) {
-        self.inner.cache.revoke(Scope::ApiKeys);
+    pub async fn forget_api_keys(&self) {
+        self.end(Scope::ApiKeys).await;
     }
 
     /// A PHC string (argon2id) for a new password.

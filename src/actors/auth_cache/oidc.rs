@@ -10,13 +10,14 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::accounts::{self, Person};
-use super::cache::Scope;
+
 use super::digest::Digest;
 use super::{AuthError, AuthHandle, Caller, new_secret, password, roles};
 use crate::domain::ids::{OrganizationId, UserId};
 use crate::domain::invoice::command::Initiator;
 use crate::domain::limits;
 use crate::outbound::oidc::{Claimed, Issuer, TokenError, claims_issuer};
+use crate::store::cache::Scope;
 use crate::store::{StoreError, User};
 
 const UNKNOWN_USER: AuthError = AuthError::unauthenticated(

@@ -288,7 +288,7 @@ async fn a_change_of_roles_takes_effect_at_once() {
     );
     node.change_user(|user| user.roles = vec!["viewer".to_owned()])
         .await;
-    node.auth.forget_user(node.user.id);
+    node.auth.forget_user(node.user.id).await;
     assert_eq!(node.caller(&token).await.permissions, Permissions::NONE);
 
     let role = Role {
@@ -300,7 +300,7 @@ async fn a_change_of_roles_takes_effect_at_once() {
         updated_at: START,
     };
     node.stores.identity.insert_role(&role).await.unwrap();
-    node.auth.forget_roles_of(node.user.organization);
+    node.auth.forget_roles_of(node.user.organization).await;
     let held: Vec<_> = node.caller(&token).await.permissions.iter().collect();
     assert_eq!(held, [Permission::InvoiceGetAll]);
 }
@@ -368,7 +368,7 @@ async fn an_api_key_works_until_it_is_revoked() {
         .revoke_api_key(key.organization, key.id, START)
         .await
         .unwrap();
-    node.auth.forget_api_keys();
+    node.auth.forget_api_keys().await;
     assert_eq!(node.refused(&secret.secret).await, "the API key is revoked");
     node.refused("fk_0000").await;
     node.refused(&secret.hash).await;

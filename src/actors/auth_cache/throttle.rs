@@ -53,6 +53,10 @@ impl LoginThrottle {
         }
     }
 
+    pub(super) const fn max_failed(&self) -> u32 {
+        self.max_failed
+    }
+
     /// Lets a login begin. Logins under way count as if they failed, so that guessing in parallel
     /// gains nothing.
     pub(super) fn enter(&self, email: &str, now: Timestamp) -> Result<Attempt, MustWait> {

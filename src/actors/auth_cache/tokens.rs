@@ -7,11 +7,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use arc_swap::ArcSwap;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
+use super::digest::Digest;
+use super::seal::Seals;
 use crate::clock;
 use crate::domain::ids::{OrganizationId, SessionId, UserId};
 use crate::store::{IdentityStore, SigningKey, StoreError};
@@ -89,6 +92,7 @@ pub(super) struct TokenKeys {
 struct Ring {
     signing: Option<Signing>,
     verifying: HashMap<String, DecodingKey>,
+    seals: Seals,
 }
 
 struct Signing {
@@ -163,6 +167,17 @@ impl TokenKeys {
         )
     }
 
+    /// Seals what is kept of a bearer where others could write.
+    pub(super) fn seal(&self, bearer: &Digest, text: &[u8]) -> Option<Bytes> {
+        self.ring.load().seals.seal(bearer, text)
+    }
+
+    /// What a node sealed for this bearer.
+    pub(super) fn open(&self, bearer: &Digest, sealed: &[u8]) -> Option<Vec<u8>> {
+        let ring = self.ring.load();
+        ring.seals.open(bearer, sealed).map(<[u8]>::to_vec)
+    }
+
     /// Another process may have made a key.
     async fn reload(&self, now: Timestamp) -> Result<(), StoreError> {
         let now_ms = now.as_millisecond();
@@ -228,11 +243,16 @@ impl Ring {
                 })
             })
             .transpose()?;
+        let seals = Seals::of(&keys, newest(&keys));
         let verifying = keys
             .into_iter()
             .map(|key| (key.id, DecodingKey::from_ed_der(&key.public_der)))
             .collect();
-        Ok(Self { signing, verifying })
+        Ok(Self {
+            signing,
+            verifying,
+            seals,
+        })
     }
 }
 

@@ -26,6 +26,7 @@ use crate::outbound::payment::Payments;
 use crate::outbound::payment::sandbox::{SandboxOptions, SandboxProvider};
 use crate::render::RenderContext;
 use crate::store::InboxMessage;
+use crate::store::cache::SharedCache;
 use crate::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
 
 const START: Timestamp = Timestamp::constant(1_800_000_000, 0);
@@ -67,6 +68,7 @@ impl Node {
                 sandbox: true,
                 logo_png: None,
             },
+            cache: SharedCache::None,
             probes: Vec::new(),
         });
         Self {
