@@ -12,6 +12,7 @@ use crate::outbound::mail::{Mail, Spool};
 use crate::outbound::media::{FileMedia, Media};
 use crate::outbound::payment::Payments;
 use crate::outbound::payment::sandbox::{SandboxOptions, SandboxProvider};
+use crate::outbound::payment::stripe::{PingError, StripeOptions, StripeProvider};
 use crate::store::Stores;
 use crate::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
 
@@ -88,7 +89,7 @@ impl Backends {
         else {
             return Err(BackendErrors(errors));
         };
-        let probes = probes(&stores, &mail, &media);
+        let probes = probes(&stores, &mail, &media, &payments);
         Ok(Self {
             stores,
             store,
@@ -101,9 +102,9 @@ impl Backends {
     }
 }
 
-fn probes(stores: &Stores, mail: &Mail, media: &Media) -> Vec<Probe> {
+fn probes(stores: &Stores, mail: &Mail, media: &Media, payments: &Payments) -> Vec<Probe> {
     let (invoices, mail, media) = (Arc::clone(&stores.invoices), mail.clone(), media.clone());
-    vec![
+    let mut probes = vec![
         Probe::required("store", move || {
             let invoices = Arc::clone(&invoices);
             async move { invoices.ping().await }
@@ -116,7 +117,16 @@ fn probes(stores: &Stores, mail: &Mail, media: &Media) -> Vec<Probe> {
             let mail = mail.clone();
             async move { mail.ping().await }
         }),
-    ]
+    ];
+    // The sandbox is a part of this process and has nothing to ask after.
+    if let Payments::Stripe(stripe) = payments {
+        let stripe = stripe.clone();
+        probes.push(Probe::optional("payments", move || {
+            let stripe = stripe.clone();
+            async move { stripe.ping().await }
+        }));
+    }
+    probes
 }
 
 fn note<T>(opened: Result<T, BackendError>, errors: &mut Vec<BackendError>) -> Option<T> {
@@ -151,12 +161,43 @@ async fn open_payments(
             let sandbox = open_sandbox(config, public_url, clock.clone())?;
             Ok((Payments::Sandbox(sandbox.clone()), Some(sandbox)))
         }
-        PaymentProvider::Stripe => Err(BackendError {
-            backend: "payments (Stripe)",
-            address: config.payments.api_url.clone(),
-            reason: "not built in yet".to_owned(),
-        }),
+        PaymentProvider::Stripe => {
+            let stripe = open_stripe(config, clock.clone()).await?;
+            Ok((Payments::Stripe(stripe), None))
+        }
     }
+}
+
+/// A key that Stripe does not take is said at once; for an answer there is patience.
+async fn open_stripe(config: &Config, clock: Clock) -> Result<StripeProvider, BackendError> {
+    const BACKEND: &str = "payments (Stripe)";
+    let payments = &config.payments;
+    let failed = |reason: String| BackendError {
+        backend: BACKEND,
+        address: payments.api_url.clone(),
+        reason,
+    };
+    let options = StripeOptions {
+        api_url: payments.api_url.clone(),
+        secret_key: payments.secret_key.clone(),
+        webhook_secrets: vec![
+            payments.webhook_secret.clone(),
+            payments.previous_webhook_secret.clone(),
+        ],
+        webhook_tolerance_s: payments.webhook_tolerance_s,
+        timeout: Duration::from_millis(payments.timeout_ms),
+        clock,
+    };
+    let stripe = StripeProvider::new(options).map_err(failed)?;
+    patiently(config, BACKEND, &payments.api_url, || async {
+        match stripe.ask().await {
+            Err(PingError::BadKey(reason)) => Ok(Err(failed(reason))),
+            Err(PingError::Failed(reason)) => Err(reason),
+            Ok(()) => Ok(Ok(())),
+        }
+    })
+    .await??;
+    Ok(stripe)
 }
 
 fn open_sandbox(
@@ -166,7 +207,10 @@ fn open_sandbox(
 ) -> Result<SandboxProvider, BackendError> {
     let (data_dir, payments) = (&config.storage.data_dir, &config.payments);
     let mut options = SandboxOptions::new(data_dir, public_url, clock);
-    options.webhook_secrets = vec![payments.webhook_secret.clone()];
+    options.webhook_secrets = vec![
+        payments.webhook_secret.clone(),
+        payments.previous_webhook_secret.clone(),
+    ];
     options.webhook_tolerance_s = payments.webhook_tolerance_s;
     options.timeout = Duration::from_millis(payments.timeout_ms);
     SandboxProvider::open(options).map_err(|error| BackendError {
