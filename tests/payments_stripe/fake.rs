@@ -1,6 +1,13 @@
 //! The played Stripe, and nodes that use it.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::IntoResponse as _;
 
 use faktor::clock::Clock;
 use faktor::config::{Config, PaymentProvider, Secret};
@@ -17,7 +24,7 @@ use uuid::Uuid;
 use crate::backends::backend;
 use crate::support::{Answer, TestApp, read};
 
-pub(crate) const KEY: &str = "sk_test_of_these_tests";
+pub(crate) const KEY: &str = "sk_test_0f0f0f0f0f0f0f0f";
 pub(crate) const SECRET: &str = "whsec_of_the_test_and_long_enough";
 pub(crate) const OLD_SECRET: &str = "whsec_before_it_and_long_enough";
 
@@ -83,6 +90,45 @@ impl Fake {
             .post(&format!("/_config/events/{id}/resend"), &[])
             .await;
         resent.expect(200);
+    }
+
+    /// The address of a proxy before it, through which each answer goes: `change` has the request
+    /// (`POST /v1/path`) and the body, and gives another body or loses the answer.
+    pub(crate) async fn behind(
+        &self,
+        change: impl Fn(&str, Bytes) -> Option<Bytes> + Send + Sync + 'static,
+    ) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (fake, change) = (self.clone(), Arc::new(change));
+        let router = Router::new().fallback(async move |request: Request| {
+            let what = format!("{} {}", request.method(), request.uri().path());
+            let (status, body) = fake.pass(request).await;
+            match change(&what, body) {
+                Some(body) => (status, body).into_response(),
+                // The connection ends in the middle of the body.
+                None => Body::from_stream(futures_util::stream::iter([
+                    Ok(Bytes::from_static(b"{")),
+                    Err(std::io::Error::other("lost")),
+                ]))
+                .into_response(),
+            }
+        });
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        format!("http://{address}")
+    }
+
+    async fn pass(&self, request: Request) -> (StatusCode, Bytes) {
+        let (mut parts, body) = request.into_parts();
+        parts.headers.remove("host");
+        let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        let passed = self
+            .http
+            .request(parts.method, format!("{}{}", self.url, parts.uri))
+            .headers(parts.headers)
+            .body(body);
+        let answer = passed.send().await.unwrap();
+        (answer.status(), answer.bytes().await.unwrap())
     }
 
     /// Sends the events of every test to this node. Call [`Webhooks::end`] when done.

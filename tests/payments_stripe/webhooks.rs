@@ -158,7 +158,7 @@ async fn a_payment_whose_webhook_got_lost_is_found_by_asking() {
     let session = session_of(&app.invoice(&id).await);
     fake.pay_session(&session, "pm_card_visa").await.expect(200);
     let paid = paid_once(&app, &id).await;
-    let payment = &paid["payment"]["received"][0]["provider_payment_id"];
+    let payment = &paid["payment"]["received"][0]["provider_payment"];
     assert_eq!(fake.session(&session).await["payment_intent"], *payment);
 }
 
