@@ -130,6 +130,7 @@ pub struct Payments {
     pub secret_key: Secret,
     pub api_url: String,
     pub timeout_ms: u64,
+    pub reconcile_interval_s: u64,
     pub webhook_secret: Secret,
     pub previous_webhook_secret: Secret,
     pub webhook_tolerance_s: u64,

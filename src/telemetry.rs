@@ -186,6 +186,10 @@ fn describe() {
         "faktor_inbox_parked_total",
         "Webhooks given up after many attempts."
     );
+    describe_counter!(
+        "faktor_payments_reconciled_total",
+        "Payment events found by asking the provider before their webhook came."
+    );
 }
 
 #[cfg(test)]

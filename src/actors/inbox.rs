@@ -52,13 +52,13 @@ impl InboxHandle {
         }
     }
 
-    /// Stores a verified webhook; durable when it returns. A repeat changes nothing.
+    /// Stores a verified webhook; durable when it returns. A repeat changes nothing: false.
     pub async fn receive(
         &self,
         provider: &str,
         event: &ProviderEvent,
         body: &[u8],
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let now = self.clock.now();
         let message = Stored {
             provider: provider.to_owned(),
@@ -70,12 +70,13 @@ impl InboxHandle {
             last_error: None,
             parked: false,
         };
-        if self.store.receive(message).await? {
+        let new = self.store.receive(message).await?;
+        if new {
             crash_point("after_inbox", Some("receive"));
             // While it is being restarted it looks by itself.
             let _ = self.slot.send(InboxActorMessage::Deliver);
         }
-        Ok(())
+        Ok(new)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The supervised actors: invoices and their shards, the worker pools, outbox, inbox, sweeper.
+//! The supervised actors: invoices and their shards, the worker pools, outbox, inbox, sweeper, reconcile.
 
 pub mod auth_cache;
 pub mod documents;
@@ -15,6 +15,7 @@ pub mod payment;
 pub mod pdf;
 pub mod pool;
 mod probe;
+mod reconcile;
 pub mod root;
 mod shard;
 mod slot;

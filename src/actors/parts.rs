@@ -19,6 +19,7 @@ use super::payment::PaymentWork;
 use super::pdf::PdfWork;
 use super::pool::{Pool, PoolSize};
 use super::probe::Probe;
+use super::reconcile::Reconcile;
 use super::sweeper::Sweeper;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -55,10 +56,11 @@ pub(super) enum Part {
     Invoices,
     Inbox,
     Sweeper,
+    Reconcile,
 }
 
 impl Part {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Auth,
         Self::Pdf,
         Self::Media,
@@ -68,6 +70,7 @@ impl Part {
         Self::Invoices,
         Self::Inbox,
         Self::Sweeper,
+        Self::Reconcile,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -81,6 +84,7 @@ impl Part {
             Self::Invoices => "invoices",
             Self::Inbox => "inbox",
             Self::Sweeper => "sweeper",
+            Self::Reconcile => "reconcile",
         }
     }
 }
@@ -117,6 +121,7 @@ pub struct Parts {
     pub(super) stores: Stores,
     pub(super) clock: Clock,
     sweep_interval: Duration,
+    reconcile_interval: Duration,
     pub(super) restarts: Arc<[AtomicU64; Part::ALL.len()]>,
 }
 
@@ -165,7 +170,7 @@ impl Parts {
                 queue: pools.mail_queue,
             },
         );
-        let provider_timeout = Duration::from_millis(config.payments.timeout_ms);
+        let provider_timeout = payments.patience(Duration::from_millis(config.payments.timeout_ms));
         let payment = Pool::new(
             PaymentWork::new(Arc::clone(&payments), clock.clone(), provider_timeout),
             PoolSize {
@@ -194,6 +199,7 @@ impl Parts {
         Self {
             inbox: InboxHandle::new(Arc::clone(&stores.inbox), clock.clone()),
             sweep_interval: Duration::from_millis(config.actors.sweep_interval_ms),
+            reconcile_interval: Duration::from_secs(config.payments.reconcile_interval_s),
             invoices,
             auth,
             documents,
@@ -255,6 +261,15 @@ impl Parts {
                 };
                 spawn(sweeper, root).await
             }
+            Part::Reconcile => {
+                let reconcile = Reconcile {
+                    payments: Arc::clone(&self.payments),
+                    inbox: self.inbox.clone(),
+                    clock: self.clock.clone(),
+                    interval: self.reconcile_interval,
+                };
+                spawn(reconcile, root).await
+            }
         }
     }
 
@@ -288,7 +303,7 @@ impl Parts {
             Part::Media => pool(self.media.in_flight(), self.media.workers()),
             Part::Mail => pool(self.mail.in_flight(), self.mail.workers()),
             Part::Payment => pool(self.payment.in_flight(), self.payment.workers()),
-            Part::Outbox | Part::Inbox | Part::Sweeper => node(1, 0, Vec::new()),
+            Part::Outbox | Part::Inbox | Part::Sweeper | Part::Reconcile => node(1, 0, Vec::new()),
             Part::Invoices => node(1, self.invoices.waiting(), vec![self.shards()]),
         }
     }

@@ -16,6 +16,7 @@ use crate::outbound::media::{
 use crate::outbound::oidc::{Issuer, IssuerOptions};
 use crate::outbound::payment::Payments;
 use crate::outbound::payment::sandbox::{SandboxOptions, SandboxProvider};
+use crate::outbound::payment::stripe::{PingError, StripeOptions, StripeProvider};
 use crate::store::Stores;
 use crate::store::cache::SharedCache;
 use crate::store::redis::{Redis, RedisOptions};
@@ -106,7 +107,7 @@ impl Backends {
         else {
             return Err(BackendErrors(errors));
         };
-        let mut probes = probes(&stores, &cache, &mail, &media);
+        let mut probes = probes(&stores, &cache, &mail, &media, &payments);
         if let Some(issuer) = oidc.clone() {
             probes.push(Probe::optional("oidc", move || ready(issuer.check())));
         }
@@ -124,7 +125,13 @@ impl Backends {
     }
 }
 
-fn probes(stores: &Stores, cache: &SharedCache, mail: &Mail, media: &Media) -> Vec<Probe> {
+fn probes(
+    stores: &Stores,
+    cache: &SharedCache,
+    mail: &Mail,
+    media: &Media,
+    payments: &Payments,
+) -> Vec<Probe> {
     let (invoices, mail, media) = (Arc::clone(&stores.invoices), mail.clone(), media.clone());
     let mut probes = vec![
         Probe::required("store", move || {
@@ -145,6 +152,14 @@ fn probes(stores: &Stores, cache: &SharedCache, mail: &Mail, media: &Media) -> V
         probes.push(Probe::optional("cache", move || {
             let cache = cache.clone();
             async move { cache.ping().await }
+        }));
+    }
+    // The sandbox is a part of this process and has nothing to ask after.
+    if let Payments::Stripe(stripe) = payments {
+        let stripe = stripe.clone();
+        probes.push(Probe::optional("payments", move || {
+            let stripe = stripe.clone();
+            async move { stripe.ping().await }
         }));
     }
     probes
@@ -252,12 +267,43 @@ async fn open_payments(
             let sandbox = open_sandbox(config, public_url, clock.clone())?;
             Ok((Payments::Sandbox(sandbox.clone()), Some(sandbox)))
         }
-        PaymentProvider::Stripe => Err(BackendError {
-            backend: "payments (Stripe)",
-            address: config.payments.api_url.clone(),
-            reason: "not built in yet".to_owned(),
-        }),
+        PaymentProvider::Stripe => {
+            let stripe = open_stripe(config, clock.clone()).await?;
+            Ok((Payments::Stripe(stripe), None))
+        }
     }
+}
+
+/// A key that Stripe does not take is said at once; for an answer there is patience.
+async fn open_stripe(config: &Config, clock: Clock) -> Result<StripeProvider, BackendError> {
+    const BACKEND: &str = "payments (Stripe)";
+    let payments = &config.payments;
+    let failed = |reason: String| BackendError {
+        backend: BACKEND,
+        address: payments.api_url.clone(),
+        reason,
+    };
+    let options = StripeOptions {
+        api_url: payments.api_url.clone(),
+        secret_key: payments.secret_key.clone(),
+        webhook_secrets: vec![
+            payments.webhook_secret.clone(),
+            payments.previous_webhook_secret.clone(),
+        ],
+        webhook_tolerance_s: payments.webhook_tolerance_s,
+        timeout: Duration::from_millis(payments.timeout_ms),
+        clock,
+    };
+    let stripe = StripeProvider::new(options).map_err(failed)?;
+    patiently(config, BACKEND, &payments.api_url, || async {
+        match stripe.ask().await {
+            Err(PingError::BadKey(reason)) => Ok(Err(failed(reason))),
+            Err(PingError::Failed(reason)) => Err(reason),
+            Ok(()) => Ok(Ok(())),
+        }
+    })
+    .await??;
+    Ok(stripe)
 }
 
 fn open_sandbox(
@@ -267,7 +313,10 @@ fn open_sandbox(
 ) -> Result<SandboxProvider, BackendError> {
     let (data_dir, payments) = (&config.storage.data_dir, &config.payments);
     let mut options = SandboxOptions::new(data_dir, public_url, clock);
-    options.webhook_secrets = vec![payments.webhook_secret.clone()];
+    options.webhook_secrets = vec![
+        payments.webhook_secret.clone(),
+        payments.previous_webhook_secret.clone(),
+    ];
     options.webhook_tolerance_s = payments.webhook_tolerance_s;
     options.timeout = Duration::from_millis(payments.timeout_ms);
     SandboxProvider::open(options).map_err(|error| BackendError {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use toml::Value;
 
-use super::Config;
+use super::{Config, Oidc, PaymentProvider, Payments};
 use crate::domain::ids::OrganizationId;
 
 /// What a setting may be.
@@ -102,6 +102,7 @@ const RULES: &[(&str, Rule)] = &[
     ("payments.secret_key", Rule::Secret),
     ("payments.api_url", Rule::WebUrl),
     ("payments.timeout_ms", Rule::Number(10, 120_000)),
+    ("payments.reconcile_interval_s", Rule::Number(1, DAY_S)),
     ("payments.webhook_secret", Rule::Secret),
     ("payments.previous_webhook_secret", Rule::Secret),
     ("payments.webhook_tolerance_s", Rule::Number(1, DAY_S)),
@@ -273,20 +274,45 @@ pub(super) fn together(config: &Config) -> Vec<(&'static str, String)> {
         ("auth.access_token_ttl_s", auth.access_token_ttl_s),
         ("auth.refresh_token_ttl_s", auth.refresh_token_ttl_s),
     );
-    let oidc = &config.oidc;
+    misfits.extend(oidc_needs(&config.oidc));
+    misfits.extend(stripe_needs(&config.payments));
+    misfits
+}
+
+/// What Stripe can't be used without.
+fn stripe_needs(payments: &Payments) -> Vec<(&'static str, String)> {
+    if payments.provider != PaymentProvider::Stripe {
+        return Vec::new();
+    }
+    let mut missing = Vec::new();
+    if payments.secret_key.is_empty() {
+        let reason = "payments.provider is stripe, which needs its secret key (sk_… or rk_…)";
+        missing.push(("payments.secret_key", reason.to_owned()));
+    }
+    if payments.webhook_secret.is_empty() {
+        let reason = "payments.provider is stripe, which needs the signing secret of its webhook \
+                      endpoint (whsec_…)";
+        missing.push(("payments.webhook_secret", reason.to_owned()));
+    }
+    missing
+}
+
+/// What an issuer needs.
+fn oidc_needs(oidc: &Oidc) -> Vec<(&'static str, String)> {
+    let mut missing = Vec::new();
     if !oidc.issuer.is_empty() && oidc.audience.is_empty() {
-        misfits.push((
+        missing.push((
             "oidc.audience",
             "oidc.issuer needs it: what its tokens' aud must contain".to_owned(),
         ));
     }
     if oidc.create_users && oidc.organization.is_empty() {
-        misfits.push((
+        missing.push((
             "oidc.organization",
             "oidc.create_users needs it: where users are made".to_owned(),
         ));
     }
-    misfits
+    missing
 }
 
 #[cfg(test)]

@@ -296,3 +296,22 @@ fn what_is_printed_can_be_loaded_and_says_where_it_came_from() {
         format!("{:?}", effective.config)
     );
 }
+
+#[test]
+fn stripe_needs_its_key_and_its_webhook_secret() {
+    let with = |more: &[(&str, &str)]| {
+        let mut given = vec![("FAKTOR__PAYMENTS__PROVIDER", "stripe")];
+        given.extend_from_slice(more);
+        let found = problems(load(&given));
+        found.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    let key = ("FAKTOR__PAYMENTS__SECRET_KEY", "sk_test_0123456789abcdef");
+    let secret = ("FAKTOR__PAYMENTS__WEBHOOK_SECRET", "whsec_0123456789abcdef");
+    assert_eq!(
+        with(&[]),
+        ["payments.secret_key", "payments.webhook_secret"]
+    );
+    assert_eq!(with(&[key]), ["payments.webhook_secret"]);
+    assert_eq!(with(&[secret]), ["payments.secret_key"]);
+    assert!(with(&[key, secret]).is_empty());
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse as _, Redirect, Response};
+use jiff::Timestamp;
 use subtle::ConstantTimeEq as _;
 use tokio::time::Instant;
 use utoipa_axum::router::OpenApiRouter;
@@ -196,7 +197,7 @@ async fn pay(
     request_id: RequestId,
 ) -> Result<Response, ApiError> {
     let published = find(&app, &token).await?;
-    if let Some(url) = payment_url(&published.invoice) {
+    if let Some(url) = payment_url(&published.invoice, app.clock.now()) {
         return Ok(Redirect::to(url).into_response());
     }
     let back = || Redirect::to(&format!("/i/{token}")).into_response();
@@ -212,11 +213,13 @@ async fn pay(
     let deadline = Instant::now() + LINK_WITHIN;
     let reached = wait_until(&app, organization, id, deadline, |published| {
         let invoice = &published.invoice;
-        payment_url(invoice).is_some() || !invoice.due().is_positive() || gave_up(invoice)
+        payment_url(invoice, app.clock.now()).is_some()
+            || !invoice.due().is_positive()
+            || gave_up(invoice)
     });
     let published = reached.await?;
     let invoice = &published.invoice;
-    match payment_url(invoice) {
+    match payment_url(invoice, app.clock.now()) {
         Some(url) => Ok(Redirect::to(url).into_response()),
         None if !invoice.due().is_positive() => Ok(back()),
         None if gave_up(invoice) => Ok(notice(
@@ -247,16 +250,13 @@ fn gave_up(invoice: &Invoice) -> bool {
     links.clone().next().is_some() && links.all(|effect| effect.parked)
 }
 
-/// The provider's page for just what is due.
-fn payment_url(invoice: &Invoice) -> Option<&str> {
+/// The provider's page for just what is due, if it stays open for long enough to pay there.
+fn payment_url(invoice: &Invoice, now: Timestamp) -> Option<&str> {
     let due = invoice.due();
-    let fits = |link: &&crate::domain::invoice::PaymentLink| {
-        link.active && link.amount == due && due.is_positive()
-    };
     invoice
         .payment
         .link
         .as_deref()
-        .filter(fits)
+        .filter(|link| link.takes(due, now))
         .map(|link| link.url.as_str())
 }

@@ -88,6 +88,7 @@ pub(crate) fn link(id: &str, amount: Money) -> PaymentLink {
         url: format!("https://pay.example/{id}"),
         amount,
         active: true,
+        expires_at: None,
     }
 }
 

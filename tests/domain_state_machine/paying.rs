@@ -6,9 +6,10 @@ use faktor::domain::invoice::decide::{Refusal, Step};
 use faktor::domain::invoice::effect::{ChargeState, EffectKindName as Kind};
 use faktor::domain::invoice::{PaymentStatus, Status};
 use faktor::domain::money::Money;
+use jiff::SignedDuration;
 use jiff::civil::date;
 
-use crate::commands::{money, provider_payment};
+use crate::commands::{link, money, provider_payment};
 use crate::domain_fixture::currency;
 use crate::story::{Story, params, pay, record, send, void};
 
@@ -250,6 +251,46 @@ fn a_payment_page_is_offered_once_for_what_is_due() {
     assert_eq!(story.ask(Command::OfferPayment), Ok(Step::Unchanged));
     let story = story.then(record(11_900));
     assert_eq!(story.ask(Command::OfferPayment), Err(Refusal::AlreadyPaid));
+}
+
+#[test]
+fn a_payment_page_that_will_close_soon_is_replaced_by_another_and_taken_down() {
+    let story = Story::open().then(Command::OfferPayment);
+    let effect = story.effect_id(Kind::PaymentLink);
+    let mut first = link("cs_1", money(11_900));
+    let closes = story.now + SignedDuration::from_hours(24);
+    first.expires_at = Some(closes);
+    let mut story = story.then(Command::CompletePaymentLink {
+        effect,
+        link: first,
+    });
+    assert_eq!(story.ask(Command::OfferPayment), Ok(Step::Unchanged));
+    story.now = closes - SignedDuration::from_mins(15);
+    assert_eq!(story.ask(Command::OfferPayment), Ok(Step::Unchanged));
+    story.now = closes - SignedDuration::from_mins(14);
+    let story = story.then(Command::OfferPayment);
+    assert_eq!(story.pending(), [Kind::PaymentLink]);
+    assert_eq!(story.ask(Command::OfferPayment), Ok(Step::Unchanged));
+    let story = story.done(Kind::PaymentLink);
+    assert_eq!(story.expiring(), ["cs_1"]);
+    assert_eq!(story.ask(Command::OfferPayment), Ok(Step::Unchanged));
+}
+
+#[test]
+fn a_charge_whose_reply_was_lost_stays_unknown_when_asking_again_fails() {
+    let story = Story::open()
+        .then(pay())
+        .failed(Kind::Charge, false, true)
+        .failed(Kind::Charge, false, false);
+    let error = story.effect(Kind::Charge).last_error.as_ref().unwrap();
+    assert!(error.outcome_unknown, "{error:?}");
+    assert_eq!(story.ask(pay()), Err(Refusal::PaymentInProgress));
+    // Money from elsewhere does not drop it: it may have been made.
+    let paid = story.then(record(11_900));
+    assert!(paid.pending().contains(&Kind::Charge));
+    // A refusal under the same key says that it was not.
+    let paid = paid.failed(Kind::Charge, true, false);
+    assert!(!paid.pending().contains(&Kind::Charge));
 }
 
 #[test]

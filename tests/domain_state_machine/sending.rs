@@ -168,6 +168,21 @@ fn a_mail_waits_while_its_document_is_given_up_and_goes_after_a_retry() {
 }
 
 #[test]
+fn a_mail_does_not_wait_for_a_payment_page_that_was_given_up() {
+    let story = Story::draft()
+        .then(send())
+        .done(Kind::Number)
+        .done(Kind::Document);
+    let story = story.failed(Kind::PaymentLink, false, false);
+    assert!(
+        !story.due().contains(&Kind::Mail),
+        "another attempt follows"
+    );
+    let story = story.failed(Kind::PaymentLink, true, false);
+    assert!(story.due().contains(&Kind::Mail));
+}
+
+#[test]
 fn a_claim_is_persisted_once_and_only_for_mail() {
     let story = Story::draft().then(send()).done(Kind::Number);
     let claim = |story: &Story, kind| Command::ClaimEffect {

@@ -213,6 +213,7 @@ async fn pages_that_are_not_there_are_not_found() {
     let nowhere = CreatedLink {
         id: "cs_1".to_owned(),
         url: format!("{PUBLIC_URL}/sandbox/checkout/cs_1"),
+        expires_at: None,
     };
     assert_eq!(
         get(&router, "/sandbox/checkout/cs_1").await.status,

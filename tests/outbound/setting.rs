@@ -52,6 +52,7 @@ pub(crate) fn charge(payment_method: &str, sequence: u32) -> ChargeRequest {
         amount: euros(11_888),
         payment_method: payment_method.to_owned(),
         description: "Invoice 2026-0001".to_owned(),
+        requested_at: "2026-11-21T09:00:00Z".parse().unwrap(),
     }
 }
 

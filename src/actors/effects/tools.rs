@@ -111,6 +111,7 @@ impl EffectTools {
                     url: created.url,
                     amount,
                     active: true,
+                    expires_at: created.expires_at,
                 };
                 Ok(Command::CompletePaymentLink {
                     effect: effect.id.clone(),
@@ -145,6 +146,7 @@ impl EffectTools {
             amount,
             payment_method: payment_method.to_owned(),
             description: description(invoice),
+            requested_at: effect.requested_at,
         };
         match self.ask_provider(PaymentTask::Charge(request)).await? {
             PaymentOutcome::Charged(ChargeOutcome::Succeeded { payment_id, method }) => {

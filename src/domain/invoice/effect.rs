@@ -159,8 +159,14 @@ impl PendingEffect {
             EffectKind::UploadNotice { .. } => &[EffectKindName::Document],
             _ => &[],
         };
+        // A payment page that was given up holds up no mail: its button leads to the customer's page,
+        // where another one is made.
+        let given_up =
+            |other: &Self| other.parked && matches!(other.kind, EffectKind::PaymentLink { .. });
         !invoice.effects.iter().any(|other| {
-            other.id.sequence < self.id.sequence && waits_for.contains(&other.kind.name())
+            other.id.sequence < self.id.sequence
+                && waits_for.contains(&other.kind.name())
+                && !given_up(other)
         })
     }
 }

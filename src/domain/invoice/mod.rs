@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::ids::{EffectId, InvoiceId, OrganizationId};
@@ -173,6 +173,22 @@ pub struct PaymentLink {
     pub amount: Money,
     /// False once the invoice needs no money any more.
     pub active: bool,
+    /// When the provider closes the page by itself; none when it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+impl PaymentLink {
+    /// A page that closes sooner than this is not handed to a customer, who needs time to pay.
+    const TIME_TO_PAY: SignedDuration = SignedDuration::from_mins(15);
+
+    /// Whether a customer who is sent there now can pay just `due`.
+    pub fn takes(&self, due: Money, now: Timestamp) -> bool {
+        let open = self
+            .expires_at
+            .is_none_or(|closes| closes.duration_since(now) >= Self::TIME_TO_PAY);
+        self.active && open && self.amount == due && due.is_positive()
+    }
 }
 
 /// Everything about money coming in.

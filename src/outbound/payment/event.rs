@@ -27,12 +27,22 @@ struct Object {
     id: String,
     #[serde(default)]
     payment_intent: Option<String>,
-    /// In minor units.
-    #[serde(alias = "amount_total")]
-    amount: i64,
-    currency: String,
+    /// In the provider's units, as are the two below.
     #[serde(default)]
-    metadata: Metadata,
+    amount: Option<i64>,
+    /// Of a payment: what came in of `amount`.
+    #[serde(default)]
+    amount_received: Option<i64>,
+    /// Of a session.
+    #[serde(default)]
+    amount_total: Option<i64>,
+    /// Of a session: `paid`, or `unpaid` while a bank transfer or debit is under way.
+    #[serde(default)]
+    payment_status: Option<String>,
+    #[serde(default)]
+    currency: Option<String>,
+    #[serde(default)]
+    metadata: Option<Metadata>,
     #[serde(default)]
     last_payment_error: Option<PaymentError>,
 }
@@ -47,20 +57,41 @@ struct Metadata {
 
 #[derive(Deserialize)]
 struct PaymentError {
-    code: String,
-    message: String,
+    #[serde(default)]
+    code: Option<String>,
+    #[serde(default)]
+    decline_code: Option<String>,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+/// What an amount in the provider's units is in ours; none for one that can't be.
+pub(super) type ReadAmount = fn(i64, Currency) -> Option<Money>;
+
+/// For a provider whose units are ours.
+pub(super) fn in_minor_units(amount: i64, currency: Currency) -> Option<Money> {
+    (1..=MAX_MINOR)
+        .contains(&amount)
+        .then(|| Money::new(amount, currency))
 }
 
 /// Reads an event. One of another type, or about a payment that carries no invoice of ours, is
 /// [`ProviderEventKind::Ignored`].
-pub(super) fn read(body: &[u8]) -> Result<ProviderEvent, WebhookError> {
+pub(super) fn read(body: &[u8], amount: ReadAmount) -> Result<ProviderEvent, WebhookError> {
     let event: Event = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
     if event.id.is_empty() || event.id.len() > 255 {
         return Err(malformed(&"its id is not 1 to 255 bytes long"));
     }
     let what = match event.kind.as_str() {
-        "payment_intent.succeeded" | "checkout.session.completed" => {
-            succeeded(read_object(event.data.object)?)?
+        "payment_intent.succeeded" => succeeded(read_object(event.data.object)?, amount)?,
+        // Completed is not paid yet when a debit is under way; the second type tells of its end.
+        "checkout.session.completed" | "checkout.session.async_payment_succeeded" => {
+            let session = read_object(event.data.object)?;
+            if session.payment_status.as_deref() == Some("paid") {
+                succeeded(session, amount)?
+            } else {
+                ProviderEventKind::Ignored
+            }
         }
         "payment_intent.payment_failed" => failed(read_object(event.data.object)?)?,
         _ => ProviderEventKind::Ignored,
@@ -70,12 +101,14 @@ pub(super) fn read(body: &[u8]) -> Result<ProviderEvent, WebhookError> {
 
 /// The invoice and, if the payment is a charge of ours, its effect; none for foreign payments.
 fn read_metadata(object: &Object) -> Result<Option<(InvoiceId, Option<EffectId>)>, WebhookError> {
-    let Some(invoice) = &object.metadata.invoice else {
+    let Some(metadata) = &object.metadata else {
+        return Ok(None);
+    };
+    let Some(invoice) = &metadata.invoice else {
         return Ok(None);
     };
     let invoice = invoice.parse().map_err(|error| malformed(&error))?;
-    let effect: Option<EffectId> = object
-        .metadata
+    let effect: Option<EffectId> = metadata
         .effect
         .as_ref()
         .map(|text| text.parse().map_err(|error| malformed(&error)))
@@ -85,25 +118,29 @@ fn read_metadata(object: &Object) -> Result<Option<(InvoiceId, Option<EffectId>)
     Ok(Some((invoice, effect)))
 }
 
-fn succeeded(object: Object) -> Result<ProviderEventKind, WebhookError> {
+fn succeeded(object: Object, amount: ReadAmount) -> Result<ProviderEventKind, WebhookError> {
     let Some((invoice, effect)) = read_metadata(&object)? else {
         return Ok(ProviderEventKind::Ignored);
     };
     let currency: Currency = object
         .currency
+        .as_deref()
+        .unwrap_or_default()
         .to_ascii_uppercase()
         .parse()
         .map_err(|error| malformed(&error))?;
-    if !(1..=MAX_MINOR).contains(&object.amount) {
-        return Err(malformed(
-            &"its amount is not a positive number of minor units",
-        ));
-    }
+    let paid = object
+        .amount_total
+        .or(object.amount_received)
+        .or(object.amount)
+        .ok_or_else(|| malformed(&"it has no amount"))?;
+    let amount = amount(paid, currency)
+        .ok_or_else(|| malformed(&"its amount is not a positive number of whole units"))?;
     Ok(ProviderEventKind::PaymentSucceeded {
         invoice,
         effect,
         payment_id: object.payment_intent.unwrap_or(object.id),
-        amount: Money::new(object.amount, currency),
+        amount,
         method: super::CARD.to_owned(),
     })
 }
@@ -112,20 +149,15 @@ fn failed(object: Object) -> Result<ProviderEventKind, WebhookError> {
     let Some((invoice, effect)) = read_metadata(&object)? else {
         return Ok(ProviderEventKind::Ignored);
     };
-    let (code, detail) = object.last_payment_error.map_or_else(
-        || {
-            (
-                "payment_failed".to_owned(),
-                "The payment failed.".to_owned(),
-            )
-        },
-        |error| (error.code, error.message),
-    );
+    let error = object.last_payment_error;
+    let (code, detail) = error.map_or((None, None), |error| {
+        (error.decline_code.or(error.code), error.message)
+    });
     Ok(ProviderEventKind::PaymentFailed {
         invoice,
         effect,
-        code,
-        detail,
+        code: code.unwrap_or_else(|| "payment_failed".to_owned()),
+        detail: detail.unwrap_or_else(|| "The payment failed.".to_owned()),
     })
 }
 
@@ -148,7 +180,7 @@ mod tests {
     const INVOICE: &str = "inv_00000000000000000000000000000007";
 
     fn read_json(event: &serde_json::Value) -> Result<ProviderEventKind, WebhookError> {
-        read(event.to_string().as_bytes()).map(|event| event.what)
+        read(event.to_string().as_bytes(), in_minor_units).map(|event| event.what)
     }
 
     fn paid(kind: &str, object: &serde_json::Value) -> serde_json::Value {
@@ -161,7 +193,7 @@ mod tests {
         let payment =
             json!({"id": "pi_1", "amount": 11_888, "currency": "eur", "metadata": metadata});
         let session = json!({"id": "cs_1", "payment_intent": "pi_1", "amount_total": 11_888,
-                             "currency": "eur", "metadata": metadata});
+                             "payment_status": "paid", "currency": "eur", "metadata": metadata});
         let of_payment = read_json(&paid("payment_intent.succeeded", &payment)).unwrap();
         let of_session = read_json(&paid("checkout.session.completed", &session)).unwrap();
         assert_eq!(of_payment, of_session);
@@ -226,6 +258,6 @@ mod tests {
                 "{object}: {read:?}"
             );
         }
-        assert!(read(b"not json").is_err());
+        assert!(read(b"not json", in_minor_units).is_err());
     }
 }

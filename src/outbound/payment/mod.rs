@@ -8,8 +8,12 @@ use crate::domain::money::Money;
 mod event;
 pub mod sandbox;
 mod signature;
+pub mod stripe;
+
+use std::time::Duration;
 
 use sandbox::SandboxProvider;
+use stripe::StripeProvider;
 
 /// The method of payments made with a card, as the domain names it.
 const CARD: &str = "card";
@@ -23,6 +27,8 @@ pub struct ChargeRequest {
     pub amount: Money,
     pub payment_method: String,
     pub description: String,
+    /// When the charge was asked for: a provider knows a key for a limited time only.
+    pub requested_at: Timestamp,
 }
 
 /// How a charge ended.
@@ -106,21 +112,32 @@ pub enum WebhookError {
 #[derive(Debug, Clone)]
 pub enum Payments {
     Sandbox(SandboxProvider),
+    Stripe(StripeProvider),
 }
 
 impl Payments {
-    /// The provider's name in routes and payments: `sandbox`.
+    /// The provider's name in routes and payments: `sandbox` or `stripe`.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Sandbox(_) => SandboxProvider::NAME,
+            Self::Stripe(_) => StripeProvider::NAME,
+        }
+    }
+
+    /// How long one charge or link may take, for the configured time-out of one request.
+    pub fn patience(&self, timeout: Duration) -> Duration {
+        match self {
+            Self::Sandbox(_) => timeout,
+            Self::Stripe(stripe) => stripe.patience(),
         }
     }
 
     /// Charges a payment method; the same outcome for the same effect, however often it is asked.
-    /// Answers within the configured time-out.
+    /// Answers within [`Payments::patience`].
     pub async fn charge(&self, request: &ChargeRequest) -> Result<ChargeOutcome, ProviderError> {
         match self {
             Self::Sandbox(sandbox) => sandbox.charge(request).await,
+            Self::Stripe(stripe) => stripe.charge(request).await,
         }
     }
 
@@ -128,6 +145,7 @@ impl Payments {
     pub async fn create_link(&self, request: &LinkRequest) -> Result<CreatedLink, ProviderError> {
         match self {
             Self::Sandbox(sandbox) => sandbox.create_link(request).await,
+            Self::Stripe(stripe) => stripe.create_link(request).await,
         }
     }
 
@@ -135,6 +153,7 @@ impl Payments {
     pub async fn expire_link(&self, link_id: &str) -> Result<(), ProviderError> {
         match self {
             Self::Sandbox(sandbox) => sandbox.expire_link(link_id).await,
+            Self::Stripe(stripe) => stripe.expire_link(link_id).await,
         }
     }
 
@@ -148,13 +167,32 @@ impl Payments {
     ) -> Result<ProviderEvent, WebhookError> {
         match self {
             Self::Sandbox(sandbox) => sandbox.verify_webhook(signature, body, now),
+            Self::Stripe(stripe) => stripe.verify_webhook(signature, body, now),
         }
     }
 
     /// Reads an event whose signature was checked when it was stored.
     pub fn read_event(&self, body: &[u8]) -> Result<ProviderEvent, WebhookError> {
         match self {
-            Self::Sandbox(_) => event::read(body),
+            Self::Sandbox(_) => event::read(body, event::in_minor_units),
+            Self::Stripe(_) => stripe::read_event(body),
+        }
+    }
+
+    /// The types of events to ask for, lest a lost webhook loses a payment; none when the provider's
+    /// webhooks can't get lost.
+    pub fn event_types(&self) -> &'static [&'static str] {
+        match self {
+            Self::Sandbox(_) => &[],
+            Self::Stripe(_) => StripeProvider::EVENT_TYPES,
+        }
+    }
+
+    /// A page of past events that concern invoices.
+    pub async fn events(&self, query: &EventsQuery) -> Result<EventsPage, ProviderError> {
+        match self {
+            Self::Sandbox(_) => Ok(EventsPage::default()),
+            Self::Stripe(stripe) => stripe.events(query).await,
         }
     }
 
@@ -162,6 +200,7 @@ impl Payments {
     pub fn signature_header(&self) -> &'static str {
         match self {
             Self::Sandbox(_) => SandboxProvider::SIGNATURE_HEADER,
+            Self::Stripe(_) => StripeProvider::SIGNATURE_HEADER,
         }
     }
 }
@@ -171,4 +210,31 @@ impl Payments {
 pub struct CreatedLink {
     pub id: String,
     pub url: String,
+    /// When nothing can be paid there any more; none when that does not come by itself.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Which past events are asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventsQuery {
+    /// One of [`Payments::event_types`].
+    pub kind: &'static str,
+    pub since: Timestamp,
+    /// [`EventsPage::next`] of the page before.
+    pub after: Option<String>,
+}
+
+/// Past events, newest first, without those that mean nothing to an invoice.
+#[derive(Debug, Default)]
+pub struct EventsPage {
+    pub events: Vec<ListedEvent>,
+    /// Where the next page begins; none after the last.
+    pub next: Option<String>,
+}
+
+/// An event with the body that its webhook has or would have had.
+#[derive(Debug)]
+pub struct ListedEvent {
+    pub event: ProviderEvent,
+    pub body: Vec<u8>,
 }

@@ -110,6 +110,25 @@ mod tests {
         "t=1700000000,v1=c89214b5b5da833daed6f0b8c5bb6bd58cea9022bd80ccc78230f3942d632925";
 
     #[test]
+    fn a_header_recorded_from_stripes_own_library_is_good() {
+        // stripe-python 12.5.1: WebhookSignature._compute_signature.
+        let body = "{\n  \"id\": \"evt_test_webhook\",\n  \"object\": \"event\",\n  \"type\": \
+                    \"payment_intent.succeeded\",\n  \"note\": \"Zażółć – ünïcödé 💶\"\n}";
+        let header = "t=1614265330,\
+                      v1=2bd3f9583778544ce4f4ffb15e44f48821d3799a5b59420e6226a04005159932,\
+                      v0=6ffbb59b2300aae63f272406069a9788598b792a944a07aba816edb039989a39";
+        let secrets = [secret("whsec_5WbX5kEWLlfzsGNjH64I8lOOqUB6e8FH")];
+        let verified = |body: &str| {
+            let now = at(1_614_265_330);
+            verify(&secrets, Some(header), body.as_bytes(), now, 300)
+        };
+        assert_eq!(verified(body), Ok(()));
+        // The same JSON, written another way.
+        let rewritten = body.replace("\n  ", "");
+        assert_eq!(verified(&rewritten), Err(WebhookError::BadSignature));
+    }
+
+    #[test]
     fn a_tampered_body_time_or_signature_is_refused() {
         let bad = Err(WebhookError::BadSignature);
         let now = at(1_700_000_000);

@@ -88,7 +88,14 @@ pub(super) fn fail(
     let Some(effect) = invoice.effect(id).filter(|effect| !effect.parked) else {
         return vec![];
     };
-    let (id, error) = (id.clone(), error.clone());
+    let (id, mut error) = (id.clone(), error.clone());
+    // Failing to ask again says nothing about an attempt whose reply was lost; a refusal does, as
+    // the key is the same.
+    let unknown_before = effect
+        .last_error
+        .as_ref()
+        .is_some_and(|last| last.outcome_unknown);
+    error.outcome_unknown |= unknown_before && !error.permanent && asks_provider(&effect.kind);
     let owing = matches!(invoice.status(), Status::Open | Status::Uncollectible);
     let charge = matches!(effect.kind, EffectKind::Charge { .. });
     if charge && !owing && !error.outcome_unknown {
@@ -109,6 +116,13 @@ pub(super) fn fail(
             retry_at,
         }
     }]
+}
+
+const fn asks_provider(kind: &EffectKind) -> bool {
+    matches!(
+        kind,
+        EffectKind::Charge { .. } | EffectKind::PaymentLink { .. }
+    )
 }
 
 /// Waits for room; what was not tried has not failed.

@@ -65,7 +65,7 @@ pub fn decide(
         }
         C::Send { issuer, request } => delivery::send(found()?, issuer, request, now),
         C::Pay { payment_method } => payment::pay(found()?, payment_method),
-        C::OfferPayment => payment::offer(found()?),
+        C::OfferPayment => payment::offer(found()?, now),
         C::RecordPayment {
             amount,
             method,

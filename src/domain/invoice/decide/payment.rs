@@ -39,7 +39,7 @@ pub(super) fn pay(invoice: &Invoice, payment_method: &str) -> Decision {
 }
 
 /// Makes a page for what is due, unless there is one or one is on its way.
-pub(super) fn offer(invoice: &Invoice) -> Decision {
+pub(super) fn offer(invoice: &Invoice, now: Timestamp) -> Decision {
     match invoice.status() {
         Status::Open | Status::Uncollectible => {}
         Status::Finalizing => return Err(Refusal::Finalizing),
@@ -49,7 +49,7 @@ pub(super) fn offer(invoice: &Invoice) -> Decision {
             return Err(Refusal::InvoiceNotOpen { status });
         }
     }
-    if invoice.needs_payment_link() {
+    if invoice.needs_payment_link(now) {
         Ok(vec![Entry::PaymentLinkRequested])
     } else {
         Ok(vec![])

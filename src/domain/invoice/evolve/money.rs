@@ -22,7 +22,7 @@ impl Invoice {
 
     /// Makes a page for what is due, unless there is one for just that.
     pub(super) fn schedule_link(&mut self, at: Timestamp) {
-        if self.needs_payment_link() {
+        if self.needs_payment_link(at) {
             self.effects.retain(|effect| !is_dead_link(effect));
             let amount = self.due();
             self.schedule(EffectKind::PaymentLink { amount }, at);
@@ -30,13 +30,13 @@ impl Invoice {
     }
 
     /// Whether money is due and no page for just that is there or on its way.
-    pub(in super::super) fn needs_payment_link(&self) -> bool {
+    pub(in super::super) fn needs_payment_link(&self, now: Timestamp) -> bool {
         let due = self.due();
         let there = self
             .payment
             .link
             .as_ref()
-            .is_some_and(|link| link.active && link.amount == due);
+            .is_some_and(|link| link.takes(due, now));
         let coming = self.effects.iter().any(|effect| {
             matches!(effect.kind, EffectKind::PaymentLink { amount } if amount == due)
                 && !effect.parked

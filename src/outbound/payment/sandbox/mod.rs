@@ -216,6 +216,7 @@ impl SandboxProvider {
         Ok(CreatedLink {
             id: session.id,
             url,
+            expires_at: None,
         })
     }
 
@@ -235,7 +236,7 @@ impl SandboxProvider {
     ) -> Result<ProviderEvent, WebhookError> {
         let tolerance_s = self.inner.options.webhook_tolerance_s;
         signature::verify(&self.inner.secrets, header, body, now, tolerance_s)?;
-        event::read(body)
+        event::read(body, event::in_minor_units)
     }
 
     /// A signature header as the delivery makes it: for tests that play the provider.

@@ -1,0 +1,96 @@
+//! Pages on which customers pay: Checkout Sessions.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::super::{CreatedLink, LinkRequest, ProviderError};
+use super::wire::{Failure, Form, Wire};
+use super::{amount, metadata};
+
+/// What is read of a Checkout Session.
+#[derive(Debug, Deserialize)]
+struct Session {
+    id: String,
+    #[serde(default)]
+    url: Option<String>,
+    #[serde(default)]
+    status: Option<String>,
+    /// In seconds since 1970.
+    #[serde(default)]
+    expires_at: Option<i64>,
+}
+
+/// As [`super::super::Payments::create_link`]. How long the page lives is left to Stripe (24 hours):
+/// a time of ours would make each repeat another request.
+pub(super) async fn create(
+    wire: &Wire,
+    request: &LinkRequest,
+) -> Result<CreatedLink, ProviderError> {
+    let amount = amount::to_stripe(request.amount)?;
+    let is_web = |url: &str| url.starts_with("http://") || url.starts_with("https://");
+    if !is_web(&request.return_url) || request.return_url.chars().any(char::is_control) {
+        let detail = "the address to return to is not a web address".to_owned();
+        return Err(ProviderError::Rejected { detail });
+    }
+    let key = request.effect.to_string();
+    let created = wire
+        .post::<Session>("checkout/sessions", &form(request, amount), Some(&key))
+        .await;
+    let session = created?.object;
+    let Some(url) = session.url else {
+        let detail = "the payment page that was made under this key is closed already".to_owned();
+        return Err(ProviderError::Rejected { detail });
+    };
+    Ok(CreatedLink {
+        id: session.id,
+        url,
+        expires_at: session
+            .expires_at
+            .and_then(|second| Timestamp::from_second(second).ok()),
+    })
+}
+
+/// One line of what is due, whatever the invoice's lines are. The metadata stands on the session and
+/// on its payment, as each has events of its own.
+fn form(request: &LinkRequest, amount: i64) -> Form {
+    let currency = request.amount.currency.code().to_ascii_lowercase();
+    let mut form: Form = vec![
+        ("mode", "payment".to_owned()),
+        ("line_items[0][quantity]", "1".to_owned()),
+        ("line_items[0][price_data][currency]", currency),
+        ("line_items[0][price_data][unit_amount]", amount.to_string()),
+        (
+            "line_items[0][price_data][product_data][name]",
+            request.description.clone(),
+        ),
+        (
+            "payment_intent_data[description]",
+            request.description.clone(),
+        ),
+        ("client_reference_id", request.invoice.to_string()),
+        ("success_url", request.return_url.clone()),
+        ("cancel_url", request.return_url.clone()),
+    ];
+    for (name, value) in metadata(request.organization, request.invoice, &request.effect) {
+        form.push((name.own, value.clone()));
+        form.push((name.of_payment, value));
+    }
+    form
+}
+
+/// As [`super::super::Payments::expire_link`]. One that was paid or has expired is as good.
+pub(super) async fn expire(wire: &Wire, id: &str) -> Result<(), ProviderError> {
+    let path = format!("checkout/sessions/{id}/expire");
+    let refused = match wire.post::<Session>(&path, &Form::new(), None).await {
+        Ok(_) => return Ok(()),
+        Err(Failure::Refused(refused)) if refused.is_missing() => return Ok(()),
+        Err(Failure::Refused(refused)) if refused.status == 400 => refused,
+        Err(failure) => return Err(failure.into()),
+    };
+    let path = format!("checkout/sessions/{id}");
+    let session = wire.get::<Session>(&path, &Form::new()).await?.object;
+    if session.status.as_deref() == Some("open") {
+        return Err(Failure::Refused(refused).into());
+    }
+    Ok(())
+}

@@ -1,0 +1,15 @@
+//! Payments through Stripe: a whole node against a Stripe that is played. What it plays is written
+//! after Stripe's documentation; docs/backends/stripe.md says what that can't show.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+#[path = "../support/backends.rs"]
+mod backends;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod charges;
+mod fake;
+mod links;
+mod start;
+mod webhooks;
