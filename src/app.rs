@@ -83,6 +83,7 @@ impl App {
             mail,
             media,
             payments,
+            events,
             sandbox,
             probes,
         } = Backends::open(&config, &public_url, &clock).await?;
@@ -98,6 +99,7 @@ impl App {
             mail,
             media,
             payments: Arc::clone(&payments),
+            events,
             context: RenderContext {
                 public_url: Some(public_url.clone()),
                 sandbox: sandbox.is_some(),

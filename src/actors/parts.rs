@@ -10,6 +10,7 @@ use tokio::time::Duration;
 use super::auth_cache::AuthHandle;
 use super::documents::DocumentsHandle;
 use super::effects::{EffectRunner, EffectTools};
+use super::exporter::{Exporter, ExporterHandle};
 use super::inbox::{Inbox, InboxHandle};
 use super::invoices::{Invoices, InvoicesHandle};
 use super::mail::MailWork;
@@ -22,6 +23,7 @@ use super::probe::Probe;
 use super::sweeper::Sweeper;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::outbound::events::Events;
 use crate::outbound::mail::Mail;
 use crate::outbound::media::Media;
 use crate::outbound::payment::Payments;
@@ -51,19 +53,21 @@ pub(super) enum Part {
     Mail,
     Payment,
     Outbox,
+    Exporter,
     Invoices,
     Inbox,
     Sweeper,
 }
 
 impl Part {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Auth,
         Self::Pdf,
         Self::Media,
         Self::Mail,
         Self::Payment,
         Self::Outbox,
+        Self::Exporter,
         Self::Invoices,
         Self::Inbox,
         Self::Sweeper,
@@ -77,6 +81,7 @@ impl Part {
             Self::Mail => "mail",
             Self::Payment => "payment",
             Self::Outbox => "outbox",
+            Self::Exporter => "exporter",
             Self::Invoices => "invoices",
             Self::Inbox => "inbox",
             Self::Sweeper => "sweeper",
@@ -92,6 +97,8 @@ pub struct Foundation {
     pub mail: Mail,
     pub media: Media,
     pub payments: Arc<Payments>,
+    /// Where public events go besides the feed, if anywhere.
+    pub events: Option<Events>,
     pub context: RenderContext,
     pub auth: AuthHandle,
     /// How readiness asks after the backends.
@@ -106,6 +113,7 @@ pub struct Parts {
     pub documents: DocumentsHandle,
     pub inbox: InboxHandle,
     pub outbox: OutboxHandle,
+    exporter: Option<ExporterHandle>,
     pdf: Pool<PdfWork>,
     media: Pool<MediaWork>,
     mail: Pool<MailWork>,
@@ -128,9 +136,10 @@ impl Parts {
             mail,
             media,
             payments,
+            events,
             context,
             auth,
-            probes,
+            mut probes,
         } = foundation;
         let pools = &config.pools;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -171,6 +180,11 @@ impl Parts {
             },
         );
         let outbox = OutboxHandle::new();
+        let exporter = events.map(|events| {
+            let feed = Arc::clone(&stores.feed);
+            ExporterHandle::new(feed, events, outbox.clone(), clock.clone())
+        });
+        probes.extend(exporter.as_ref().map(ExporterHandle::probe));
         let invoices = InvoicesHandle::new(&stores, clock.clone(), outbox.clone(), &config.actors);
         let documents = DocumentsHandle::new(
             pdf.clone(),
@@ -195,6 +209,7 @@ impl Parts {
             auth,
             documents,
             outbox,
+            exporter,
             pdf,
             media: media_pool,
             mail,
@@ -207,6 +222,15 @@ impl Parts {
         }
     }
 
+    /// The parts that this node has, in the order in which they are started.
+    pub(super) fn present(&self) -> impl Iterator<Item = Part> {
+        let has_exporter = self.exporter.is_some();
+        Part::ALL
+            .into_iter()
+            .filter(move |part| *part != Part::Exporter || has_exporter)
+    }
+
+    /// Starts a part that is [present](Self::present).
     pub(super) async fn spawn(&self, part: Part, root: ActorCell) -> Result<ActorCell, SpawnErr> {
         match part {
             Part::Auth => self.auth.spawn(root).await,
@@ -225,6 +249,10 @@ impl Parts {
                 )
                 .await
             }
+            Part::Exporter => match self.exporter.clone() {
+                Some(handle) => spawn(Exporter { handle }, root).await,
+                None => Err(SpawnErr::StartupFailed("events go nowhere".into())),
+            },
             Part::Invoices => {
                 spawn(
                     Invoices {
@@ -256,10 +284,7 @@ impl Parts {
     }
 
     pub(super) fn tree(&self) -> TreeNode {
-        let children = Part::ALL
-            .into_iter()
-            .map(|part| self.tree_of(part))
-            .collect();
+        let children = self.present().map(|part| self.tree_of(part)).collect();
         TreeNode {
             name: "root".to_owned(),
             count: 1,
@@ -285,6 +310,10 @@ impl Parts {
             Part::Media => pool(self.media.in_flight(), self.media.workers()),
             Part::Mail => pool(self.mail.in_flight(), self.mail.workers()),
             Part::Payment => pool(self.payment.in_flight(), self.payment.workers()),
+            Part::Exporter => {
+                let waiting = self.exporter.as_ref().map_or(0, ExporterHandle::waiting);
+                node(1, waiting, Vec::new())
+            }
             Part::Outbox | Part::Inbox | Part::Sweeper => node(1, 0, Vec::new()),
             Part::Invoices => node(1, self.invoices.waiting(), vec![self.shards()]),
         }

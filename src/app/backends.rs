@@ -8,6 +8,7 @@ use tokio::time::{Duration, Instant, sleep};
 use crate::actors::root::Probe;
 use crate::clock::Clock;
 use crate::config::{Config, PaymentProvider};
+use crate::outbound::events::{Events, KafkaEvents, KafkaOptions};
 use crate::outbound::mail::{Mail, Spool};
 use crate::outbound::media::{FileMedia, Media};
 use crate::outbound::payment::Payments;
@@ -59,6 +60,7 @@ pub(super) struct Backends {
     pub(super) mail: Mail,
     pub(super) media: Media,
     pub(super) payments: Payments,
+    pub(super) events: Option<Events>,
     /// The provider, when it is the sandbox, which has pages and webhooks of its own.
     pub(super) sandbox: Option<SandboxProvider>,
     /// How readiness asks after them.
@@ -72,19 +74,26 @@ impl Backends {
         public_url: &str,
         clock: &Clock,
     ) -> Result<Self, BackendErrors> {
-        let (stores, mail, media, payments) = tokio::join!(
+        let (stores, mail, media, payments, events) = tokio::join!(
             open_stores(config),
             open_mail(config),
             open_media(config),
             open_payments(config, public_url, clock),
+            open_events(config),
         );
         let mut errors = Vec::new();
         let stores = note(stores, &mut errors);
         let mail = note(mail, &mut errors);
         let media = note(media, &mut errors);
         let payments = note(payments, &mut errors);
-        let (Some((stores, store)), Some(mail), Some(media), Some((payments, sandbox))) =
-            (stores, mail, media, payments)
+        let events = note(events, &mut errors);
+        let (
+            Some((stores, store)),
+            Some(mail),
+            Some(media),
+            Some((payments, sandbox)),
+            Some(events),
+        ) = (stores, mail, media, payments, events)
         else {
             return Err(BackendErrors(errors));
         };
@@ -95,6 +104,7 @@ impl Backends {
             mail,
             media,
             payments,
+            events,
             sandbox,
             probes,
         })
@@ -174,6 +184,37 @@ fn open_sandbox(
         address: data_dir.display().to_string(),
         reason: error.to_string(),
     })
+}
+
+/// The exporter asks after it by itself: it knows how far behind it is.
+async fn open_events(config: &Config) -> Result<Option<Events>, BackendError> {
+    let events = &config.events;
+    let Some(brokers) = events.brokers() else {
+        return Ok(None);
+    };
+    let (backend, address) = ("events (Kafka)", shown(events.url.expose()));
+    let opened = patiently(config, backend, &address, || async {
+        let options = KafkaOptions {
+            brokers: brokers.to_owned(),
+            topic_prefix: events.topic_prefix.clone(),
+            create_topics: events.create_topics,
+            partitions: events.topic_partitions,
+            replication: events.topic_replication,
+            timeout: Duration::from_millis(events.timeout_ms),
+        };
+        match KafkaEvents::open(options).await {
+            Err(error) if !error.is_permanent() => Err(error),
+            answered => Ok(answered),
+        }
+    });
+    match opened.await? {
+        Ok(kafka) => Ok(Some(Events::Kafka(kafka))),
+        Err(error) => Err(BackendError {
+            backend,
+            address,
+            reason: error.to_string(),
+        }),
+    }
 }
 
 /// Tries to reach a backend until it answers or the patience is over; then with its last words.
