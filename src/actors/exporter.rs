@@ -274,3 +274,6 @@ fn pause(failures: u32) -> Duration {
     let jitter = u64::from(u16::from_le_bytes(clock::random_bytes::<2>()));
     Duration::from_millis(doubled / 2 + doubled / 2 * jitter / u64::from(u16::MAX))
 }
+
+#[cfg(test)]
+mod tests;
