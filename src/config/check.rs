@@ -73,7 +73,7 @@ const RULES: &[(&str, Rule)] = &[
     ("events.create_topics", Rule::Switch),
     ("events.topic_partitions", Rule::Number(0, 10_000)),
     ("events.topic_replication", Rule::Number(0, 100)),
-    ("events.timeout_ms", Rule::Number(100, 600_000)),
+    ("events.timeout_ms", Rule::Number(1_000, 600_000)),
     ("actors.idle_after_s", Rule::Number(1, DAY_S)),
     ("actors.max_live_invoices", Rule::Number(1, 10_000_000)),
     ("actors.max_waiting_per_invoice", Rule::Number(1, 1_000_000)),
