@@ -95,13 +95,11 @@ impl ExporterHandle {
             let handle = handle.clone();
             async move {
                 let trouble = handle.progress.trouble().clone();
-                match trouble {
-                    Some(trouble) => Err(handle.with_lag(trouble)),
-                    None => {
-                        let answer = handle.events.ping().await;
-                        answer.map_err(|reason| handle.with_lag(reason))
-                    }
+                if let Some(trouble) = trouble {
+                    return Err(handle.with_lag(trouble));
                 }
+                let answer = handle.events.ping().await;
+                answer.map_err(|reason| handle.with_lag(reason))
             }
         })
     }
