@@ -20,7 +20,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::backends::backend;
 use crate::support::TestApp;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where a test publishes.
 pub(crate) struct Topic {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::broker::{Proxy, Record, Topic, assert_in_order, told};
 use crate::support::{TestApp, config};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Events in memory at once, at most.
 const BATCH: f64 = 500.0;
 

@@ -8,7 +8,7 @@ use faktor::config::Secret;
 use faktor::domain::invoice::event::KINDS;
 use serde_json::{Value, json};
 
-use crate::broker::{Topic, assert_in_order, told};
+use crate::broker::{Record, Topic, assert_in_order, told};
 use crate::support::{TestApp, config};
 
 /// An invoice from its draft until all is done; its id.
@@ -103,7 +103,7 @@ async fn what_happened_before_kafka_was_configured_is_published_from_the_beginni
     let app = TestApp::start_in(dir, config, Clock::System).await;
     let found = topic.read(expected.len()).await;
     assert_eq!(
-        found.iter().map(|it| it.sequence()).max(),
+        found.iter().map(Record::sequence).max(),
         Some(version(&expected))
     );
     assert_in_order(&found);

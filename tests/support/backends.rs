@@ -1,5 +1,7 @@
 //! Where the real servers are that a test asks for: `scripts/services env` prints their addresses.
 
+#![expect(clippy::print_stderr, reason = "a test that was skipped says so")]
+
 /// The server's address, or none: then the test ends, having said so. Under `REQUIRE_BACKENDS=1` a
 /// missing server is a failure.
 pub(crate) fn backend(name: &str) -> Option<String> {
