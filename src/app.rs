@@ -86,6 +86,7 @@ impl App {
             mail,
             media,
             payments,
+            events,
             sandbox,
             probes,
             oidc,
@@ -108,6 +109,7 @@ impl App {
             mail,
             media,
             payments: Arc::clone(&payments),
+            events,
             context: RenderContext {
                 public_url: Some(public_url.clone()),
                 sandbox: sandbox.is_some(),

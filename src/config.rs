@@ -75,6 +75,19 @@ pub struct Events {
     /// Empty: none.
     pub url: Secret,
     pub topic_prefix: String,
+    pub create_topics: bool,
+    /// 0: the brokers' default.
+    pub topic_partitions: u16,
+    /// 0: the brokers' default.
+    pub topic_replication: u16,
+    pub timeout_ms: u64,
+}
+
+impl Events {
+    /// The brokers as in `host:9092,host:9092`; `None` when there are none.
+    pub fn brokers(&self) -> Option<&str> {
+        check::brokers(self.url.expose())
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -179,6 +179,27 @@ fn describe() {
         "Times the OpenID Connect issuer was asked for its keys, by outcome."
     );
     describe_counter!(
+        "faktor_events_published_total",
+        "Public events that the message broker took, repeats included."
+    );
+    describe_counter!(
+        "faktor_events_failures_total",
+        "Attempts to publish events that failed; each is made again."
+    );
+    describe_gauge!(
+        "faktor_events_waiting",
+        "Events read from the feed and not taken by the message broker yet, at most a batch."
+    );
+    describe_gauge!(
+        "faktor_events_buffered",
+        "Events in the message broker's client, at most a batch."
+    );
+    describe_gauge!(
+        "faktor_events_lag_seconds",
+        Unit::Seconds,
+        "How long the oldest event has waited for the message broker; 0 when none does."
+    );
+    describe_counter!(
         "faktor_inbox_delivered_total",
         "Webhooks that reached their invoice."
     );

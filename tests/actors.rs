@@ -176,6 +176,7 @@ impl Node {
             mail: Mail::Memory(mail.clone()),
             media: Media::Files(FileMedia::new(dir.path())),
             payments: Arc::new(Payments::Sandbox(sandbox.clone())),
+            events: None,
             context: RenderContext {
                 public_url: Some("http://127.0.0.1:1".to_owned()),
                 sandbox: true,

@@ -1,8 +1,10 @@
-//! The supervised actors: invoices and their shards, the worker pools, outbox, inbox, sweeper, reconcile.
+//! The supervised actors: invoices and their shards, the worker pools, outbox, exporter, inbox, sweeper,
+//! reconcile.
 
 pub mod auth_cache;
 pub mod documents;
 mod effects;
+mod exporter;
 pub mod inbox;
 mod invoice;
 pub mod invoices;

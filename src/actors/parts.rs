@@ -10,6 +10,7 @@ use tokio::time::Duration;
 use super::auth_cache::AuthHandle;
 use super::documents::DocumentsHandle;
 use super::effects::{EffectRunner, EffectTools};
+use super::exporter::{Exporter, ExporterHandle};
 use super::inbox::{Inbox, InboxHandle};
 use super::invoices::{Invoices, InvoicesHandle};
 use super::mail::MailWork;
@@ -23,6 +24,7 @@ use super::reconcile::Reconcile;
 use super::sweeper::Sweeper;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::outbound::events::Events;
 use crate::outbound::mail::Mail;
 use crate::outbound::media::Media;
 use crate::outbound::payment::Payments;
@@ -53,6 +55,7 @@ pub(super) enum Part {
     Mail,
     Payment,
     Outbox,
+    Exporter,
     Invoices,
     Inbox,
     Sweeper,
@@ -60,13 +63,14 @@ pub(super) enum Part {
 }
 
 impl Part {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Auth,
         Self::Pdf,
         Self::Media,
         Self::Mail,
         Self::Payment,
         Self::Outbox,
+        Self::Exporter,
         Self::Invoices,
         Self::Inbox,
         Self::Sweeper,
@@ -81,6 +85,7 @@ impl Part {
             Self::Mail => "mail",
             Self::Payment => "payment",
             Self::Outbox => "outbox",
+            Self::Exporter => "exporter",
             Self::Invoices => "invoices",
             Self::Inbox => "inbox",
             Self::Sweeper => "sweeper",
@@ -97,6 +102,8 @@ pub struct Foundation {
     pub mail: Mail,
     pub media: Media,
     pub payments: Arc<Payments>,
+    /// Where public events go besides the feed, if anywhere.
+    pub events: Option<Events>,
     pub context: RenderContext,
     pub auth: AuthHandle,
     pub cache: SharedCache,
@@ -112,6 +119,7 @@ pub struct Parts {
     pub documents: DocumentsHandle,
     pub inbox: InboxHandle,
     pub outbox: OutboxHandle,
+    exporter: Option<ExporterHandle>,
     pdf: Pool<PdfWork>,
     media: Pool<MediaWork>,
     mail: Pool<MailWork>,
@@ -135,10 +143,11 @@ impl Parts {
             mail,
             media,
             payments,
+            events,
             context,
             auth,
             cache,
-            probes,
+            mut probes,
         } = foundation;
         let pools = &config.pools;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -179,6 +188,11 @@ impl Parts {
             },
         );
         let outbox = OutboxHandle::new();
+        let exporter = events.map(|events| {
+            let feed = Arc::clone(&stores.feed);
+            ExporterHandle::new(feed, events, outbox.clone(), clock.clone())
+        });
+        probes.extend(exporter.as_ref().map(ExporterHandle::probe));
         let invoices = InvoicesHandle::new(&stores, clock.clone(), outbox.clone(), &config.actors);
         let documents = DocumentsHandle::new(
             pdf.clone(),
@@ -204,6 +218,7 @@ impl Parts {
             auth,
             documents,
             outbox,
+            exporter,
             pdf,
             media: media_pool,
             mail,
@@ -216,6 +231,15 @@ impl Parts {
         }
     }
 
+    /// The parts that this node has, in the order in which they are started.
+    pub(super) fn present(&self) -> impl Iterator<Item = Part> {
+        let has_exporter = self.exporter.is_some();
+        Part::ALL
+            .into_iter()
+            .filter(move |part| *part != Part::Exporter || has_exporter)
+    }
+
+    /// Starts a part that is [present](Self::present).
     pub(super) async fn spawn(&self, part: Part, root: ActorCell) -> Result<ActorCell, SpawnErr> {
         match part {
             Part::Auth => self.auth.spawn(root).await,
@@ -234,6 +258,10 @@ impl Parts {
                 )
                 .await
             }
+            Part::Exporter => match self.exporter.clone() {
+                Some(handle) => spawn(Exporter { handle }, root).await,
+                None => Err(SpawnErr::StartupFailed("events go nowhere".into())),
+            },
             Part::Invoices => {
                 spawn(
                     Invoices {
@@ -274,10 +302,7 @@ impl Parts {
     }
 
     pub(super) fn tree(&self) -> TreeNode {
-        let children = Part::ALL
-            .into_iter()
-            .map(|part| self.tree_of(part))
-            .collect();
+        let children = self.present().map(|part| self.tree_of(part)).collect();
         TreeNode {
             name: "root".to_owned(),
             count: 1,
@@ -303,6 +328,10 @@ impl Parts {
             Part::Media => pool(self.media.in_flight(), self.media.workers()),
             Part::Mail => pool(self.mail.in_flight(), self.mail.workers()),
             Part::Payment => pool(self.payment.in_flight(), self.payment.workers()),
+            Part::Exporter => {
+                let waiting = self.exporter.as_ref().map_or(0, ExporterHandle::waiting);
+                node(1, waiting, Vec::new())
+            }
             Part::Outbox | Part::Inbox | Part::Sweeper | Part::Reconcile => node(1, 0, Vec::new()),
             Part::Invoices => node(1, self.invoices.waiting(), vec![self.shards()]),
         }

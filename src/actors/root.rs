@@ -74,7 +74,7 @@ impl Actor for Root {
         (): (),
     ) -> Result<RootState, ActorProcessingErr> {
         let mut children = HashMap::new();
-        for part in Part::ALL {
+        for part in self.parts.present() {
             let child = self.parts.spawn(part, myself.get_cell()).await?;
             children.insert(child.get_id(), part);
         }

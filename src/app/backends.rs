@@ -9,6 +9,7 @@ use tokio::time::{Duration, Instant, sleep};
 use crate::actors::root::Probe;
 use crate::clock::Clock;
 use crate::config::{Config, PaymentProvider};
+use crate::outbound::events::{Events, KafkaEvents, KafkaOptions};
 use crate::outbound::mail::{Mail, SmtpMail, SmtpStartError, Spool};
 use crate::outbound::media::{
     CloudinaryMedia, FileMedia, GridFsMedia, Media, MediaError, S3Media, TimeLimits,
@@ -67,6 +68,7 @@ pub(super) struct Backends {
     pub(super) mail: Mail,
     pub(super) media: Media,
     pub(super) payments: Payments,
+    pub(super) events: Option<Events>,
     /// The provider, when it is the sandbox, which has pages and webhooks of its own.
     pub(super) sandbox: Option<SandboxProvider>,
     /// How readiness asks after them.
@@ -81,12 +83,13 @@ impl Backends {
         public_url: &str,
         clock: &Clock,
     ) -> Result<Self, BackendErrors> {
-        let (stores, cache, mail, media, payments, oidc) = tokio::join!(
+        let (stores, cache, mail, media, payments, events, oidc) = tokio::join!(
             open_stores(config),
             open_cache(config),
             open_mail(config),
             open_media(config, clock),
             open_payments(config, public_url, clock),
+            open_events(config),
             open_oidc(config),
         );
         let mut errors = Vec::new();
@@ -95,6 +98,7 @@ impl Backends {
         let mail = note(mail, &mut errors);
         let media = note(media, &mut errors);
         let payments = note(payments, &mut errors);
+        let events = note(events, &mut errors);
         let oidc = note(oidc, &mut errors);
         let (
             Some((stores, store)),
@@ -102,8 +106,9 @@ impl Backends {
             Some(mail),
             Some(media),
             Some((payments, sandbox)),
+            Some(events),
             Some(oidc),
-        ) = (stores, cache, mail, media, payments, oidc)
+        ) = (stores, cache, mail, media, payments, events, oidc)
         else {
             return Err(BackendErrors(errors));
         };
@@ -118,6 +123,7 @@ impl Backends {
             mail,
             media,
             payments,
+            events,
             sandbox,
             probes,
             oidc,
@@ -324,6 +330,37 @@ fn open_sandbox(
         address: data_dir.display().to_string(),
         reason: error.to_string(),
     })
+}
+
+/// The exporter asks after it by itself: it knows how far behind it is.
+async fn open_events(config: &Config) -> Result<Option<Events>, BackendError> {
+    let events = &config.events;
+    let Some(brokers) = events.brokers() else {
+        return Ok(None);
+    };
+    let (backend, address) = ("events (Kafka)", shown(events.url.expose()));
+    let opened = patiently(config, backend, &address, || async {
+        let options = KafkaOptions {
+            brokers: brokers.to_owned(),
+            topic_prefix: events.topic_prefix.clone(),
+            create_topics: events.create_topics,
+            partitions: events.topic_partitions,
+            replication: events.topic_replication,
+            timeout: Duration::from_millis(events.timeout_ms),
+        };
+        match KafkaEvents::open(options).await {
+            Err(error) if !error.is_permanent() => Err(error),
+            answered => Ok(answered),
+        }
+    });
+    match opened.await? {
+        Ok(kafka) => Ok(Some(Events::Kafka(kafka))),
+        Err(error) => Err(BackendError {
+            backend,
+            address,
+            reason: error.to_string(),
+        }),
+    }
 }
 
 async fn open_oidc(config: &Config) -> Result<Option<Issuer>, BackendError> {

@@ -19,6 +19,8 @@ enum Rule {
     WebUrl,
     /// A backend's address, which may hold a password: `scheme://…` with one of these, or nothing.
     Backend(&'static [&'static str]),
+    /// The addresses of Kafka's brokers, or nothing.
+    Brokers,
     /// The beginning of the names of topics or keys.
     Topic,
     /// A list of `scheme://host[:port]`.
@@ -28,6 +30,7 @@ enum Rule {
     /// One line, possibly empty.
     Line,
     OneOf(&'static [&'static str]),
+    /// true or false.
     /// A secret of some length, or nothing.
     Secret,
     LogFilter,
@@ -70,8 +73,12 @@ const RULES: &[(&str, Rule)] = &[
     ("cache.url", Rule::Backend(&["redis", "rediss"])),
     ("cache.key_prefix", Rule::Topic),
     ("cache.timeout_ms", Rule::Number(10, 60_000)),
-    ("events.url", Rule::Backend(&["kafka"])),
+    ("events.url", Rule::Brokers),
     ("events.topic_prefix", Rule::Topic),
+    ("events.create_topics", Rule::Flag),
+    ("events.topic_partitions", Rule::Number(0, 10_000)),
+    ("events.topic_replication", Rule::Number(0, 100)),
+    ("events.timeout_ms", Rule::Number(1_000, 600_000)),
     ("actors.idle_after_s", Rule::Number(1, DAY_S)),
     ("actors.max_live_invoices", Rule::Number(1, 10_000_000)),
     ("actors.max_waiting_per_invoice", Rule::Number(1, 1_000_000)),
@@ -134,7 +141,10 @@ fn rule(key: &str) -> Option<Rule> {
 
 /// Whether a setting's value must not be shown.
 pub(super) fn is_secret(key: &str) -> bool {
-    matches!(rule(key), Some(Rule::Secret | Rule::Backend(_)))
+    matches!(
+        rule(key),
+        Some(Rule::Secret | Rule::Backend(_) | Rule::Brokers)
+    )
 }
 
 /// Checks one value by itself. The error says what was given and what is allowed.
@@ -144,7 +154,8 @@ pub(super) fn value(key: &str, value: &Value) -> Result<(), String> {
         return Ok(());
     }
     let given = match rule {
-        Rule::Secret | Rule::Backend(_) => "what was given".to_owned(),
+        // A mistaken one may hold a password.
+        Rule::Secret | Rule::Backend(_) | Rule::Brokers => "what was given".to_owned(),
         _ => value.to_string(),
     };
     Err(format!(
@@ -173,6 +184,7 @@ impl Rule {
             Self::PublicUrl => text.is_empty() || is_public_url(text),
             Self::WebUrl => is_public_url(text),
             Self::Backend(schemes) => text.is_empty() || is_backend(text, schemes),
+            Self::Brokers => text.is_empty() || brokers(text).is_some(),
             Self::Topic => {
                 let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
                 (1..=100).contains(&text.len()) && text.chars().all(allowed)
@@ -207,6 +219,9 @@ impl Rule {
                     .collect::<Vec<_>>()
                     .join(" or ")
             ),
+            Self::Brokers => "kafka://host:9092,host:9092 without a user (this build speaks to \
+                 Kafka without TLS and SASL), or \"\""
+                .to_owned(),
             Self::Topic => "1 to 100 of a-z, A-Z, 0-9, . _ -".to_owned(),
             Self::Origins => {
                 "a list of origins such as https://app.example.com, without a path".to_owned()
@@ -237,6 +252,30 @@ fn is_backend(text: &str, schemes: &[&str]) -> bool {
         .iter()
         .find_map(|scheme| text.strip_prefix(scheme)?.strip_prefix("://"));
     rest.is_some_and(|rest| !rest.is_empty() && !rest.chars().any(|c| c.is_control() || c == ' '))
+}
+
+/// Kafka's brokers as in `host:9092,host`, of an address that names them.
+pub(super) fn brokers(url: &str) -> Option<&str> {
+    let brokers = url.strip_prefix("kafka://")?;
+    brokers.split(',').all(is_broker).then_some(brokers)
+}
+
+fn is_broker(text: &str) -> bool {
+    // The colons of an IPv6 address stand in brackets.
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_name = |host: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        !host.is_empty() && host.chars().all(allowed)
+    };
+    let in_brackets = host.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
+    let is_host = match in_brackets {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => is_name(host),
+    };
+    is_host && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 fn is_public_url(text: &str) -> bool {
@@ -318,6 +357,27 @@ fn oidc_needs(oidc: &Oidc) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn kafkas_brokers_are_a_list_of_hosts_and_nothing_else() {
+        for (url, expected) in [
+            ("kafka://h:9092", Some("h:9092")),
+            ("kafka://a.example,b-2:1", Some("a.example,b-2:1")),
+            ("kafka://[::1]:9092,[::1]", Some("[::1]:9092,[::1]")),
+            ("kafka+ssl://h:9093", None),
+            ("kafka://user:password@h:9092", None),
+            ("kafka://h:9092/topic", None),
+            ("kafka://h:9092?acks=0", None),
+            ("kafka://h:0", None),
+            ("kafka://h:70000", None),
+            ("kafka://h:1,", None),
+            ("kafka://::1", None),
+            ("kafka://", None),
+            ("", None),
+        ] {
+            assert_eq!(brokers(url), expected, "{url}");
+        }
+    }
 
     #[test]
     fn every_setting_has_a_rule_and_every_rule_a_setting() {

@@ -11,7 +11,6 @@ use utoipa_axum::routes;
 
 use super::App;
 use super::answer::json;
-use super::cloud_event::CloudEvent;
 use super::error::ApiError;
 use super::extract::{Authenticated, Params, bearer};
 use super::input::{Malformed, parse_id};
@@ -20,6 +19,7 @@ use super::paging::{List, take_limit};
 use crate::domain::ids::EventId;
 use crate::domain::invoice::event::PublicEvent;
 use crate::domain::permission::Permission;
+use crate::outbound::events::CloudEvent;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(events))

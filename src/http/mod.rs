@@ -21,7 +21,6 @@ use crate::store::Stores;
 pub mod answer;
 mod api_keys;
 mod auth;
-pub mod cloud_event;
 pub mod conditional;
 mod cors;
 pub mod customers;

@@ -91,6 +91,7 @@ pub(crate) async fn empty_with(change: impl FnOnce(&mut Config)) -> Edge {
         mail: Mail::Spool(Spool::new(folder.path())),
         media: Media::Files(FileMedia::new(folder.path())),
         payments: Arc::clone(&payments),
+        events: None,
         context: RenderContext {
             public_url: Some(public_url.to_owned()),
             sandbox: true,

@@ -37,7 +37,7 @@ async fn documents_go_out_and_come_back(app: &TestApp) {
     assert!(document.bytes.starts_with(b"%PDF"));
     let sha256 = hex::encode(Sha256::digest(&document.bytes));
     assert_eq!(sent["document"]["pdf"]["sha256"], sha256);
-    assert_eq!(app.mails().len(), 1);
+    assert_eq!(app.mails().await.len(), 1);
 
     let upload = app
         .client

@@ -63,6 +63,7 @@ impl Node {
             mail: Mail::Memory(MemoryMail::default()),
             media: Media::Files(FileMedia::new(dir.path())),
             payments: Arc::clone(&payments),
+            events: None,
             context: RenderContext {
                 public_url: None,
                 sandbox: true,

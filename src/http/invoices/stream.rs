@@ -21,10 +21,10 @@ use crate::domain::ids::InvoiceId;
 use crate::domain::invoice::event::PublicEvent;
 use crate::domain::permission::Permission;
 use crate::http::App;
-use crate::http::cloud_event::CloudEvent;
 use crate::http::error::ApiError;
 use crate::http::extract::{Authenticated, Id, Params, bearer};
 use crate::http::openapi::ReadErrors;
+use crate::outbound::events::CloudEvent;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(events))
