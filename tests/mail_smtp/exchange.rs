@@ -24,6 +24,25 @@ async fn the_server_gets_the_bytes_that_the_spool_would_have() {
 }
 
 #[tokio::test]
+async fn no_text_ends_its_mail_early() {
+    let server = Server::start(Offer::default()).await;
+    let mut mail = mail_to("ap@ada.example");
+    mail.text = "a\r.\rb\n.\nc\r\n.\r\nd\r\r\n.\n\r.\n".to_owned();
+    mail.html.clone_from(&mail.text);
+    by(&smtp(&server.plain_url(), 1)).send(&mail).await.unwrap();
+    let taken = server.seen().mails.pop().unwrap();
+    assert!(taken.ends_with(b"--\r\n"), "it goes to the last boundary");
+    for (at, byte) in taken.iter().enumerate() {
+        let whole = match byte {
+            b'\r' => taken.get(at + 1) == Some(&b'\n'),
+            b'\n' => at > 0 && taken[at - 1] == b'\r',
+            _ => true,
+        };
+        assert!(whole, "half a line break at {at}");
+    }
+}
+
+#[tokio::test]
 async fn everyone_in_to_and_cc_is_named_once_to_the_server() {
     let server = Server::start(Offer::default()).await;
     let mut mail = mail_to("a@ada.example");

@@ -55,8 +55,8 @@ fn body(mail: &OutgoingMail) -> Result<MultiPart, MailError> {
     let boundary = boundary(mail);
     let texts = MultiPart::alternative()
         .boundary(format!("{boundary}a"))
-        .singlepart(SinglePart::plain(mail.text.clone()))
-        .singlepart(SinglePart::html(mail.html.clone()));
+        .singlepart(SinglePart::plain(with_whole_line_breaks(&mail.text)))
+        .singlepart(SinglePart::html(with_whole_line_breaks(&mail.html)));
     let mut parts = MultiPart::mixed()
         .boundary(format!("{boundary}m"))
         .multipart(texts);
@@ -69,6 +69,12 @@ fn body(mail: &OutgoingMail) -> Result<MultiPart, MailError> {
         parts = parts.singlepart(part);
     }
     Ok(parts)
+}
+
+/// Line feeds alone, which are made CR LF when the mail is written. A CR by itself would stay, and some
+/// mail servers take it for the end of a line, so that CR, dot, CR would end the mail (RFC 5321, 2.3.8).
+fn with_whole_line_breaks(text: &str) -> String {
+    text.replace("\r\n", "\n").replace('\r', "\n")
 }
 
 /// The same for the same mail, and, being a checksum of it, nothing that its text could contain.
