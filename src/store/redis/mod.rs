@@ -82,7 +82,8 @@ impl Redis {
         let guard = stop.clone().drop_guard();
         let (revoked, _) = broadcast::channel(MAX_WAITING_REVOCATIONS);
         let channel = format!("{}:{FORMAT}:revoked", options.key_prefix);
-        let client = connection::open(options, channel, revoked.clone(), stop.clone()).await?;
+        let client = connection::open(options, channel, revoked.clone(), stop.clone());
+        let client = Box::pin(client).await?;
         let once = Options {
             max_attempts: Some(1),
             timeout: Some(options.timeout),
@@ -273,7 +274,8 @@ impl Redis {
         args: Vec<Value>,
     ) -> Option<R> {
         let began = Instant::now();
-        let answer = self.evaluate(script, keys, args).await;
+        // The client's futures are large, and this one is a part of every request's.
+        let answer = Box::pin(self.evaluate(script, keys, args)).await;
         metrics::histogram!("faktor_redis_seconds", "command" => command)
             .record(began.elapsed().as_secs_f64());
         match answer {
