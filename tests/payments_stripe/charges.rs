@@ -133,10 +133,10 @@ async fn replies_that_get_lost_still_end_in_one_payment() {
     let Some(fake) = Fake::found() else { return };
     let to_lose = AtomicUsize::new(3);
     let proxy = fake.behind(move |what, answer| {
-        let lose = |left: usize| left.checked_sub(1);
+        let one_less = |left: usize| left.checked_sub(1);
         let lost = what == "POST /v1/payment_intents"
             && to_lose
-                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, lose)
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
                 .is_ok();
         (!lost).then_some(answer)
     });

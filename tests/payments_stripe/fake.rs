@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::IntoResponse as _;
 
-use faktor::clock::Clock;
+use faktor::clock::{Clock, new_uuid};
 use faktor::config::{Config, PaymentProvider, Secret};
 use faktor::domain::ids::{EffectId, InvoiceId, OrganizationId};
 use faktor::domain::invoice::effect::EffectKindName;
@@ -19,7 +19,6 @@ use faktor::outbound::payment::stripe::{StripeOptions, StripeProvider};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
-use uuid::Uuid;
 
 use crate::backends::backend;
 use crate::support::{Answer, TestApp, read};
@@ -135,7 +134,7 @@ impl Fake {
     pub(crate) async fn send_webhooks_to(&self, app: &TestApp, path: &str) -> Webhooks {
         let webhooks = Webhooks {
             fake: self.clone(),
-            name: format!("test-{}", Uuid::now_v7().simple()),
+            name: format!("test-{}", new_uuid().simple()),
             url: format!("{}{path}", app.base),
         };
         webhooks.register(&[]).await;
@@ -166,7 +165,7 @@ impl Webhooks {
 /// A node that takes payments through Stripe at an address.
 pub(crate) fn through_stripe(config: &mut Config, api_url: &str) {
     config.payments.provider = PaymentProvider::Stripe;
-    config.payments.api_url = api_url.to_owned();
+    api_url.clone_into(&mut config.payments.api_url);
     config.payments.secret_key = Secret::new(KEY.to_owned());
     config.payments.webhook_secret = Secret::new(SECRET.to_owned());
     config.payments.previous_webhook_secret = Secret::new(OLD_SECRET.to_owned());
@@ -194,14 +193,14 @@ pub(crate) fn provider(api_url: &str) -> StripeProvider {
 
 /// A charge of a new invoice.
 pub(crate) fn charge(amount: Money) -> ChargeRequest {
-    let invoice = InvoiceId::new(Uuid::now_v7());
+    let invoice = InvoiceId::new(new_uuid());
     ChargeRequest {
         effect: EffectId {
             invoice,
             kind: EffectKindName::Charge,
             sequence: 1,
         },
-        organization: OrganizationId::new(Uuid::now_v7()),
+        organization: OrganizationId::new(new_uuid()),
         invoice,
         amount,
         payment_method: "pm_card_visa".to_owned(),

@@ -1,7 +1,11 @@
 //! Payments through Stripe: a whole node against a Stripe that is played. What it plays is written
 //! after Stripe's documentation; docs/backends/stripe.md says what that can't show.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where it can't go on"
+)]
 
 #[path = "../support/backends.rs"]
 mod backends;
