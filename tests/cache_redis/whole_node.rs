@@ -101,7 +101,7 @@ async fn mails_to_one_domain_keep_their_rate_over_two_nodes() {
     };
     other.until(id, "postponed", postponed).await;
     assert_eq!(
-        other.mails().len(),
+        other.mails().await.len(),
         0,
         "its domain had its two of this minute"
     );

@@ -32,7 +32,7 @@ async fn an_invoice_that_is_sent_is_paid_on_stripes_page() {
     let page = read(page.send().await.unwrap()).await;
     assert_eq!(page.status, 200);
     assert!(!page.text().to_lowercase().contains("sandbox"));
-    let mails = app.mails();
+    let mails = app.mails().await;
     assert_eq!(mails.len(), 1);
     assert!(!mails[0].to_lowercase().contains("sandbox"));
 
@@ -142,5 +142,5 @@ async fn an_amount_that_stripe_can_not_take_does_not_hold_up_the_mail() {
     assert_eq!(pending.len(), 1, "{pending:?}");
     assert_eq!(pending[0]["kind"], "payment_link");
     assert_eq!(pending[0]["last_error"]["code"], "provider_rejected");
-    assert_eq!(app.mails().len(), 1);
+    assert_eq!(app.mails().await.len(), 1);
 }
