@@ -369,6 +369,11 @@ impl From<StoreError> for ApiError {
                 format!("{field} is already in use"),
             )
             .param(field),
+            StoreError::TooLarge { .. } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invoice_too_large",
+                format!("{error}; nothing was written, what is stored stays as it is"),
+            ),
             StoreError::Unavailable { .. } => Self::unavailable(
                 "store_unavailable",
                 "the store is not available; nothing was written",
