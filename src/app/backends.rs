@@ -13,6 +13,7 @@ use crate::outbound::media::{FileMedia, Media};
 use crate::outbound::payment::Payments;
 use crate::outbound::payment::sandbox::{SandboxOptions, SandboxProvider};
 use crate::store::Stores;
+use crate::store::mongo::{MongoDatabase, MongoOptions};
 use crate::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
 
 /// How long to wait before a backend that did not answer is asked again.
@@ -72,23 +73,38 @@ impl Backends {
         public_url: &str,
         clock: &Clock,
     ) -> Result<Self, BackendErrors> {
-        let (stores, mail, media, payments) = tokio::join!(
+        let (stores, invoices, mail, media, payments) = tokio::join!(
             open_stores(config),
+            open_invoices(config),
             open_mail(config),
             open_media(config),
             open_payments(config, public_url, clock),
         );
         let mut errors = Vec::new();
         let stores = note(stores, &mut errors);
+        let invoices = note(invoices, &mut errors);
         let mail = note(mail, &mut errors);
         let media = note(media, &mut errors);
         let payments = note(payments, &mut errors);
-        let (Some((stores, store)), Some(mail), Some(media), Some((payments, sandbox))) =
-            (stores, mail, media, payments)
+        let (
+            Some((stores, store)),
+            Some(invoices),
+            Some(mail),
+            Some(media),
+            Some((payments, sandbox)),
+        ) = (stores, invoices, mail, media, payments)
         else {
             return Err(BackendErrors(errors));
         };
-        let probes = probes(&stores, &mail, &media);
+        let mut probes = probes(&stores, &mail, &media);
+        let stores = match invoices {
+            None => stores,
+            Some(database) => {
+                let stores = database.stores(stores, clock.clone());
+                probes.push(invoices_probe(&stores));
+                stores
+            }
+        };
         Ok(Self {
             stores,
             store,
@@ -119,6 +135,15 @@ fn probes(stores: &Stores, mail: &Mail, media: &Media) -> Vec<Probe> {
     ]
 }
 
+/// Of invoices that are kept elsewhere than in the relational store.
+fn invoices_probe(stores: &Stores) -> Probe {
+    let invoices = Arc::clone(&stores.invoices);
+    Probe::required("invoices", move || {
+        let invoices = Arc::clone(&invoices);
+        async move { invoices.ping().await }
+    })
+}
+
 fn note<T>(opened: Result<T, BackendError>, errors: &mut Vec<BackendError>) -> Option<T> {
     opened.map_err(|error| errors.push(error)).ok()
 }
@@ -131,6 +156,19 @@ async fn open_stores(config: &Config) -> Result<(Stores, StoreHandle), BackendEr
         address: data_dir.display().to_string(),
         reason: error.to_string(),
     })
+}
+
+/// None when invoices are kept in the relational store.
+async fn open_invoices(config: &Config) -> Result<Option<MongoDatabase>, BackendError> {
+    let url = &config.storage.invoices;
+    if url.is_empty() {
+        return Ok(None);
+    }
+    let options = MongoOptions::of(&config.storage);
+    let attempt = || MongoDatabase::open(&options);
+    patiently(config, "invoices (MongoDB)", &shown(url.expose()), attempt)
+        .await
+        .map(Some)
 }
 
 async fn open_mail(config: &Config) -> Result<Mail, BackendError> {

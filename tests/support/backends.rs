@@ -1,7 +1,5 @@
 //! Where the real servers are that a test asks for: `scripts/services env` prints their addresses.
 
-#![expect(dead_code, reason = "every test binary uses a part of it")]
-
 /// The server's address, or none: then the test ends, having said so. Under `REQUIRE_BACKENDS=1` a
 /// missing server is a failure.
 pub(crate) fn backend(name: &str) -> Option<String> {

@@ -171,7 +171,8 @@ impl PreparedCommit {
             };
         }
         let mut push = doc! {"history": {"$each": self.history}};
-        let mut update = doc! {"$set": set, "$inc": {"history_bytes": integer(self.write.size.added)}};
+        let mut update =
+            doc! {"$set": set, "$inc": {"history_bytes": integer(self.write.size.added)}};
         if !unset.is_empty() {
             update.insert("$unset", unset);
         }
@@ -239,7 +240,10 @@ fn fields(invoice: &Invoice) -> Vec<(&'static str, Option<Bson>)> {
         ("customer", customer.map(|id| id.to_string().into())),
         ("currency", Some(invoice.currency().code().into())),
         ("overdue", Some(invoice.is_overdue().into())),
-        ("issued_on", issued.map(|it| it.issued_on.to_string().into())),
+        (
+            "issued_on",
+            issued.map(|it| it.issued_on.to_string().into()),
+        ),
         ("updated_at", Some(date_time(invoice.updated_at).into())),
         ("wake_at", invoice.wake_at().map(|at| alarm_time(at).into())),
         ("search", Some(search_text(invoice).into())),

@@ -13,8 +13,7 @@ const RESULT_TOO_LARGE: i32 = 17_419;
 /// The server's own limit of a document, in bytes.
 const SERVER_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 
-pub(super) const TIMED_OUT: &str =
-    "MongoDB did not answer within storage.statement_timeout_ms";
+pub(super) const TIMED_OUT: &str = "MongoDB did not answer within storage.statement_timeout_ms";
 
 /// Why an operation failed, by what is known of its outcome.
 #[derive(Debug)]
@@ -76,7 +75,10 @@ fn by_code(code: i32, message: impl FnOnce() -> String) -> Failure {
     match code {
         DUPLICATE_KEY => Failure::Duplicate,
         _ if is_size(code) => too_large(),
-        _ => Failure::Refused(unavailable(format!("MongoDB refused a write: {}", message()))),
+        _ => Failure::Refused(unavailable(format!(
+            "MongoDB refused a write: {}",
+            message()
+        ))),
     }
 }
 

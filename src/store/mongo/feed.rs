@@ -295,7 +295,8 @@ impl MongoStore {
         let local = CollectionOptions::builder()
             .read_concern(ReadConcern::local())
             .build();
-        self.database.collection_with_options(self.feed.name(), local)
+        self.database
+            .collection_with_options(self.feed.name(), local)
     }
 
     /// Takes events that are in the feed from their outboxes, with one round trip. The driver has no
@@ -342,7 +343,12 @@ fn batch(waiting: Vec<Waiting>) -> (Vec<Placed>, Vec<Taken>) {
     for (number, invoice) in waiting.into_iter().enumerate() {
         let is_cut = invoice.outbox.len() == EVENTS_OF_INVOICE as usize;
         let mut committed_at = DateTime::MIN;
-        outboxes.push((invoice.invoice.clone(), invoice.version, invoice.outbox.len(), is_cut));
+        outboxes.push((
+            invoice.invoice.clone(),
+            invoice.version,
+            invoice.outbox.len(),
+            is_cut,
+        ));
         for event in invoice.outbox {
             // Another node's clock may be slow: an invoice's own order counts more.
             committed_at = committed_at.max(event.committed_at);
@@ -367,15 +373,14 @@ fn batch(waiting: Vec<Waiting>) -> (Vec<Placed>, Vec<Taken>) {
         *count += 1;
         *last = placed.version;
     }
-    let taken = outboxes
-        .into_iter()
-        .zip(counts)
-        .map(|((invoice, version, length, is_cut), (count, last))| Taken {
+    let taken = outboxes.into_iter().zip(counts).map(
+        |((invoice, version, length, is_cut), (count, last))| Taken {
             invoice,
             version,
             last,
             all: count == length && !is_cut,
-        });
+        },
+    );
     let events = events.into_iter().map(|(.., placed)| placed);
     (events.collect(), taken.collect())
 }

@@ -133,7 +133,10 @@ impl InvoiceStore for MongoStore {
         limit: u16,
     ) -> Result<Vec<Recorded>, StoreError> {
         let entries = self.entries(id, after_version, limit).await?;
-        entries.iter().map(|entry| parse_json(&entry.body)).collect()
+        entries
+            .iter()
+            .map(|entry| parse_json(&entry.body))
+            .collect()
     }
 
     async fn events_of(
@@ -195,11 +198,7 @@ impl InvoiceStore for MongoStore {
 impl MongoStore {
     /// Reserves the number that a new invoice brings along, before the invoice is written: whoever
     /// has the number may make the invoice.
-    async fn reserve(
-        &self,
-        invoice: &Invoice,
-        number: &AllocatedNumber,
-    ) -> Result<(), StoreError> {
+    async fn reserve(&self, invoice: &Invoice, number: &AllocatedNumber) -> Result<(), StoreError> {
         // Before the number: a repeat of this very commit holds it already.
         if self.written(&invoice.id.to_string()).await?.is_some() {
             return Err(StoreError::Conflict);

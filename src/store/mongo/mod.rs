@@ -26,13 +26,13 @@ mod query;
 mod values;
 
 use error::{Failure, TIMED_OUT};
-pub use open::MongoOptions;
+pub use open::{MongoDatabase, MongoOptions};
 
 use super::{SeriesStore, StoreError};
 use crate::clock::Clock;
 
 /// Invoices and their feed, in one MongoDB database.
-pub struct MongoStore {
+struct MongoStore {
     database: Database,
     invoices: Collection<Document>,
     feed: Collection<Document>,

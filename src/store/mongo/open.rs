@@ -4,22 +4,28 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
+use bson::{Document, doc};
 use mongodb::options::{
     Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, ReadPreference,
     SelectionCriteria, WriteConcern,
 };
-use mongodb::{Client, Collection, IndexModel};
+use mongodb::{Client, Database, IndexModel};
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::MongoStore;
 use super::error::{Failure, unavailable};
 use super::query::{feed_indexes, invoice_indexes};
 use crate::clock::Clock;
 use crate::config::{Secret, Storage};
-use crate::store::{SeriesStore, StoreError};
+use crate::store::{StoreError, Stores};
 
 /// How long making an index may take that is missing beside many invoices.
 const INDEX_TIMEOUT: Duration = Duration::from_hours(1);
+
+const INVOICES: &str = "invoices";
+const FEED: &str = "feed";
+const FEED_CURSORS: &str = "feed_cursors";
 
 /// Where the database is, and how long to wait for it.
 #[derive(Debug, Clone)]
@@ -45,39 +51,59 @@ impl MongoOptions {
     }
 }
 
-impl MongoStore {
-    /// Connects, and makes the indexes that are missing. Numbers that uploaded invoices bring along
-    /// are reserved in `series`.
+/// A database that was reached, with its indexes.
+pub struct MongoDatabase {
+    database: Database,
+    statement_timeout: Duration,
+}
+
+impl MongoDatabase {
+    /// Connects, and makes the indexes that are missing.
     ///
     /// `Unavailable` when the address is no good, nobody answers there, or the user may not write.
-    pub async fn open(
-        options: MongoOptions,
-        series: Arc<dyn SeriesStore>,
-        clock: Clock,
-    ) -> Result<Self, StoreError> {
-        let client_options = client_options(&options).await?;
-        let name = client_options.default_database.clone().ok_or_else(|| {
-            unavailable("storage.invoices names no database; expected mongodb://host:port/database")
+    pub async fn open(options: &MongoOptions) -> Result<Self, StoreError> {
+        let client = client_options(options).await?;
+        let name = client.default_database.clone().ok_or_else(|| {
+            unavailable("the address names no database; expected mongodb://host:port/database")
         })?;
-        let client = Client::with_options(client_options).map_err(open_fault)?;
-        let database = client.database(&name);
-        let store = Self {
-            invoices: database.collection("invoices"),
-            feed: database.collection("feed"),
-            cursors: database.collection("feed_cursors"),
+        let database = Client::with_options(client)
+            .map_err(open_fault)?
+            .database(&name);
+        let patience = options.connect_timeout + options.statement_timeout;
+        within(
+            patience,
+            database.run_command(doc! {"ping": 1}).into_future(),
+        )
+        .await?;
+        make(&database, INVOICES, invoice_indexes()).await?;
+        make(&database, FEED, feed_indexes()).await?;
+        Ok(Self {
             database,
-            series,
-            clock,
             statement_timeout: options.statement_timeout,
+        })
+    }
+
+    /// The stores with their invoices and feed kept here, and everything else where it was.
+    pub fn stores(self, relational: Stores, clock: Clock) -> Stores {
+        let database = self.database;
+        let store = Arc::new(MongoStore {
+            invoices: database.collection(INVOICES),
+            feed: database.collection(FEED),
+            cursors: database.collection(FEED_CURSORS),
+            database,
+            series: Arc::clone(&relational.series),
+            clock,
+            statement_timeout: self.statement_timeout,
             failing: AtomicBool::new(false),
             unplaced: AtomicBool::new(false),
             untold: AtomicU64::new(0),
             placing: Mutex::new(None),
-        };
-        store.answers().await?;
-        make(&store.invoices, invoice_indexes()).await?;
-        make(&store.feed, feed_indexes()).await?;
-        Ok(store)
+        });
+        Stores {
+            invoices: Arc::clone(&store) as _,
+            feed: store,
+            ..relational
+        }
     }
 }
 
@@ -104,23 +130,29 @@ async fn client_options(options: &MongoOptions) -> Result<ClientOptions, StoreEr
 }
 
 async fn make(
-    collection: &Collection<bson::Document>,
+    database: &Database,
+    collection: &str,
     indexes: Vec<IndexModel>,
 ) -> Result<(), StoreError> {
     // Without the time limit of writes: a large collection's index may take long.
     let patient = CollectionOptions::builder()
         .write_concern(WriteConcern::majority())
         .build();
-    let collection = collection
-        .client()
-        .database(&collection.namespace().db)
-        .collection_with_options::<bson::Document>(&collection.namespace().coll, patient);
-    let making = collection.create_indexes(indexes);
-    making
-        .max_time(INDEX_TIMEOUT)
+    let collection = database.collection_with_options::<Document>(collection, patient);
+    let making = collection.create_indexes(indexes).max_time(INDEX_TIMEOUT);
+    within(INDEX_TIMEOUT, making.into_future())
         .await
         .map(|_| ())
-        .map_err(open_fault)
+}
+
+async fn within<T>(
+    patience: Duration,
+    operation: impl Future<Output = mongodb::error::Result<T>>,
+) -> Result<T, StoreError> {
+    match timeout(patience, operation).await {
+        Ok(answer) => answer.map_err(open_fault),
+        Err(_) => Err(unavailable("MongoDB does not answer")),
+    }
 }
 
 fn open_fault(error: mongodb::error::Error) -> StoreError {

@@ -87,7 +87,10 @@ pub(super) fn listed(
 pub(super) fn due(shards: Option<&[ShardId]>, now: Timestamp) -> Document {
     let mut query = doc! {"wake_at": {"$lte": date_time(now)}};
     if let Some(shards) = shards.filter(|shards| shards.len() < usize::from(SHARDS)) {
-        let numbers: Vec<Bson> = shards.iter().map(|shard| i32::from(shard.0).into()).collect();
+        let numbers: Vec<Bson> = shards
+            .iter()
+            .map(|shard| i32::from(shard.0).into())
+            .collect();
         query.insert("shard", doc! {"$in": numbers});
     }
     query
