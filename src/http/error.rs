@@ -461,6 +461,21 @@ mod tests {
     }
 
     #[test]
+    fn an_invoice_that_would_be_too_large_is_refused_with_both_sizes() {
+        let error = ApiError::from(StoreError::TooLarge {
+            bytes: 9_000_000,
+            allowed: 8_388_608,
+        });
+        assert_eq!(
+            (error.status().as_u16(), error.code()),
+            (422, "invoice_too_large")
+        );
+        for size in ["9000000", "8388608"] {
+            assert!(error.detail().contains(size), "{}", error.detail());
+        }
+    }
+
+    #[test]
     fn a_state_conflict_says_which() {
         use crate::domain::invoice::Status;
         let error = ApiError::from(Refusal::InvoiceNotDraft {

@@ -14,6 +14,8 @@ const RESULT_TOO_LARGE: i32 = 17_419;
 const SERVER_LIMIT_BYTES: u64 = 16 * 1024 * 1024;
 
 pub(super) const TIMED_OUT: &str = "MongoDB did not answer within storage.statement_timeout_ms";
+pub(super) const NOT_WITH_MAJORITY: &str =
+    "MongoDB took a write, but not with a majority of its members";
 
 /// Why an operation failed, by what is known of its outcome.
 #[derive(Debug)]
@@ -37,15 +39,10 @@ impl From<Error> for Failure {
             }
             ErrorKind::InsertMany(many) => match many.write_errors.as_deref() {
                 Some([write, ..]) => by_code(write.code, || write.message.clone()),
-                _ => Self::OutcomeUnknown(
-                    "MongoDB took the write, but not with a majority of its members".to_owned(),
-                ),
+                _ => Self::OutcomeUnknown(NOT_WITH_MAJORITY.to_owned()),
             },
             ErrorKind::Write(WriteFailure::WriteConcernError(concern)) => {
-                Self::OutcomeUnknown(format!(
-                    "MongoDB took the write, but not with a majority of its members: {}",
-                    concern.message
-                ))
+                Self::OutcomeUnknown(format!("{NOT_WITH_MAJORITY}: {}", concern.message))
             }
             ErrorKind::Command(command) if is_size(command.code) => too_large(),
             ErrorKind::Bson(_) => Self::Refused(corrupt(reason())),

@@ -19,7 +19,7 @@ use mongodb::options::{CollectionOptions, ReadConcern};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::error::{Failure, unavailable};
+use super::error::{Failure, NOT_WITH_MAJORITY, unavailable};
 use super::query::unpublished;
 use super::values::{integer, parse_json, unsigned};
 use super::{Find, MongoStore};
@@ -316,6 +316,9 @@ impl MongoStore {
             .map_err(Failure::into_error)?;
         if let Ok([error, ..]) = reply.get_array("writeErrors").map(Vec::as_slice) {
             return Err(unavailable(format!("an outbox was not emptied: {error}")));
+        }
+        if reply.contains_key("writeConcernError") {
+            return Err(unavailable(NOT_WITH_MAJORITY));
         }
         Ok(())
     }
