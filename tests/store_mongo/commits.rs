@@ -122,6 +122,29 @@ async fn a_write_whose_reply_was_lost_is_recognized() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_never_reached_the_server_is_not_taken_for_done() {
+    let Some((_database, proxy, stores)) = wired(PATIENCE).await else {
+        return;
+    };
+    let invoice = draft(new_organization());
+    let second = change(&invoice, |after| after.next_effect = 9);
+    for (commit, command) in [(creation(&invoice), "insert"), (second, "update")] {
+        // A driver that may repeat writes by itself has its repeat swallowed, too.
+        proxy.lose_request(command);
+        proxy.lose_request(command);
+        let answer = stores.invoices.commit(commit.clone()).await;
+        assert!(
+            matches!(answer, Err(StoreError::Unavailable { .. })),
+            "{answer:?}"
+        );
+        let kept = stores.invoices.load(invoice.id).await.unwrap();
+        assert_eq!(kept.as_ref(), commit.before.as_deref());
+        while stores.invoices.commit(commit.clone()).await.is_err() {}
+    }
+    assert_eq!(versions(&stores, &invoice).await, (vec![1, 2], vec![1, 2]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_nobody_can_tell_of_is_not_known_and_whoever_reads_first_doubles_nothing() {
     let Some((_database, proxy, stores)) = wired(PATIENCE).await else {
         return;

@@ -36,6 +36,8 @@ struct Wire {
     commands: Mutex<Vec<Document>>,
     /// The names of the commands whose next replies are lost.
     losing: Mutex<Vec<&'static str>>,
+    /// The names of the commands that do not reach the server.
+    swallowing: Mutex<Vec<&'static str>>,
     /// All replies are lost, but for what the driver says by itself.
     loses_all: AtomicBool,
     /// Nothing gets through, in either direction.
@@ -61,6 +63,11 @@ impl Proxy {
     /// The next reply to a command of this name does not come; the connection ends instead.
     pub(crate) fn lose_reply_to(&self, command: &'static str) {
         self.wire.losing.lock().unwrap().push(command);
+    }
+
+    /// The next command of this name does not reach the server; the connection ends instead.
+    pub(crate) fn lose_request(&self, command: &'static str) {
+        self.wire.swallowing.lock().unwrap().push(command);
     }
 
     pub(crate) fn lose_all_replies(&self, lose: bool) {
@@ -116,6 +123,12 @@ async fn carry(mut client: TcpStream, server: &str, wire: &Wire) -> std::io::Res
             return Ok(());
         }
         let command = command(&request).map(|command| wire.note(command));
+        if command
+            .as_deref()
+            .is_some_and(|name| take(&wire.swallowing, name))
+        {
+            return Ok(());
+        }
         server.write_all(&request).await?;
         loop {
             let reply = message(&mut server).await?;
@@ -144,10 +157,14 @@ impl Wire {
         if self.loses_all.load(Ordering::Acquire) && !HOUSEKEEPING.contains(&name) {
             return true;
         }
-        let mut losing = self.losing.lock().unwrap();
-        let found = losing.iter().position(|losing| *losing == name);
-        found.map(|at| losing.remove(at)).is_some()
+        take(&self.losing, name)
     }
+}
+
+fn take(names: &Mutex<Vec<&'static str>>, name: &str) -> bool {
+    let mut names = names.lock().unwrap();
+    let found = names.iter().position(|listed| *listed == name);
+    found.map(|at| names.remove(at)).is_some()
 }
 
 /// A whole message, with its header.

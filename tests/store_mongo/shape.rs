@@ -1,8 +1,9 @@
 //! What an operator sees in mongosh.
 
 use bson::{Bson, Document, doc};
-use faktor::domain::ids::{CustomerId, InvoiceId, OrganizationId};
+use faktor::domain::ids::{CustomerId, EffectId, InvoiceId, OrganizationId};
 use faktor::domain::invoice::State;
+use faktor::domain::invoice::effect::{EffectError, EffectKind, EffectKindName, PendingEffect};
 use jiff::civil::date;
 use uuid::Uuid;
 
@@ -25,6 +26,10 @@ fn redact(document: &mut Document) {
                 *text = format!("<JSON of {}>", keys.join(", "));
             }
             ("history_bytes", value) => *value = "<number>".into(),
+            (_, value @ Bson::DateTime(_)) => {
+                let date = value.as_datetime().unwrap().try_to_rfc3339_string();
+                *value = format!("<date {}>", date.unwrap()).into();
+            }
             (_, Bson::Document(inner)) => redact(inner),
             (_, Bson::Array(items)) => {
                 for item in items.iter_mut() {
@@ -35,6 +40,30 @@ fn redact(document: &mut Document) {
             }
             _ => {}
         }
+    }
+}
+
+/// An effect that was tried once.
+fn failed_number(invoice: InvoiceId) -> PendingEffect {
+    PendingEffect {
+        id: EffectId {
+            invoice,
+            kind: EffectKindName::Number,
+            sequence: 1,
+        },
+        kind: EffectKind::Number,
+        requested_at: at(1_000),
+        request_id: "req_1".into(),
+        attempts: 1,
+        next_attempt_at: at(60_000),
+        claimed: false,
+        last_error: Some(EffectError {
+            code: "store_unavailable".to_owned(),
+            detail: "the number series could not be reached".to_owned(),
+            permanent: false,
+            outcome_unknown: true,
+        }),
+        parked: false,
     }
 }
 
@@ -60,6 +89,7 @@ async fn documents_are_read_by_operators_as_they_always_were() {
     let second = change(&first, |after| {
         after.delivery.scheduled = None;
         after.updated_at = at(1_500);
+        after.effects.push(failed_number(after.id));
         after.state = State::Open {
             issued: issued("2026-0042", date(2026, 3, 6), true),
         };

@@ -251,13 +251,16 @@ fn fields(invoice: &Invoice) -> Vec<(&'static str, Option<Bson>)> {
 }
 
 fn effect(effect: &PendingEffect) -> Bson {
-    let summary = doc! {
+    let mut summary = doc! {
         "id": effect.id.to_string(),
         "attempts": i64::from(effect.attempts),
         "next_attempt_at": date_time(effect.next_attempt_at),
         "claimed": effect.claimed,
         "parked": effect.parked,
     };
+    if let Some(error) = &effect.last_error {
+        summary.insert("last_error", &error.code);
+    }
     summary.into()
 }
 
@@ -350,4 +353,74 @@ fn entry_of<'a>(
         .iter_mut()
         .find(|entry| entry.version == version && entry.event.is_none())
         .ok_or_else(|| corrupt("an event of a commit tells of none of its entries"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WRITE: &str = "mine";
+
+    fn write(expected_version: i64) -> Write {
+        Write {
+            id: String::new(),
+            name: WRITE.to_owned(),
+            expected_version,
+            epoch: 5,
+            size: Size {
+                replaced: 100,
+                added: 10,
+                allowed: 1_000,
+            },
+        }
+    }
+
+    fn stored(version: i64, epoch: i64, write: &str) -> Written {
+        Written {
+            version,
+            epoch,
+            write: write.to_owned(),
+            history_bytes: 200,
+        }
+    }
+
+    #[test]
+    fn a_write_that_did_not_happen_is_told_by_what_is_there_instead() {
+        let refusal = |stored: Option<Written>| write(3).refusal(stored.as_ref());
+        assert_eq!(refusal(Some(stored(4, 5, WRITE))), Ok(()));
+        assert_eq!(
+            refusal(Some(stored(4, 5, "other"))),
+            Err(StoreError::Conflict)
+        );
+        assert_eq!(
+            refusal(Some(stored(4, 6, "other"))),
+            Err(StoreError::NotOwner)
+        );
+        assert_eq!(
+            refusal(Some(stored(3, 6, "other"))),
+            Err(StoreError::NotOwner)
+        );
+        assert_eq!(refusal(None), Err(StoreError::Conflict));
+        let full = Written {
+            history_bytes: 891,
+            ..stored(3, 5, "other")
+        };
+        let too_large = StoreError::TooLarge {
+            bytes: 1_001,
+            allowed: 1_000,
+        };
+        assert_eq!(refusal(Some(full)), Err(too_large));
+    }
+
+    #[test]
+    fn what_only_the_primary_has_seen_is_no_answer_yet() {
+        // Another write was in the way, and the majority does not know of it.
+        for (expected_version, there) in [(3, Some(stored(3, 5, "other"))), (0, None)] {
+            let answer = write(expected_version).refusal(there.as_ref());
+            assert!(
+                matches!(answer, Err(StoreError::Unavailable { .. })),
+                "{answer:?}"
+            );
+        }
+    }
 }

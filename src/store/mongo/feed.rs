@@ -405,3 +405,61 @@ impl Taken {
         updates
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An outbox of events with these versions and times.
+    fn waiting(invoice: &str, events: &[(i64, i64)]) -> Waiting {
+        let event = |(version, at): &(i64, i64)| WaitingEvent {
+            version: *version,
+            id: format!("{invoice}{version}"),
+            committed_at: DateTime::from_millis(*at),
+            event: String::new(),
+        };
+        Waiting {
+            invoice: invoice.to_owned(),
+            organization: String::new(),
+            version: 1_000,
+            outbox: events.iter().map(event).collect(),
+        }
+    }
+
+    fn ids(events: &[Placed]) -> Vec<&str> {
+        events.iter().map(|event| event.id.as_str()).collect()
+    }
+
+    #[test]
+    fn events_are_placed_in_the_order_of_their_commits() {
+        let (events, taken) = batch(vec![
+            waiting("a", &[(1, 10), (2, 30)]),
+            waiting("b", &[(7, 20), (8, 40)]),
+        ]);
+        assert_eq!(ids(&events), ["a1", "b7", "a2", "b8"]);
+        assert!(taken.iter().all(|taken| taken.all));
+        assert_eq!((taken[0].last, taken[1].last), (2, 8));
+    }
+
+    #[test]
+    fn an_invoices_own_order_stands_against_a_slow_clock() {
+        let outbox = [(1, 50), (2, 10), (3, 60)];
+        let (events, _) = batch(vec![waiting("a", &outbox), waiting("b", &[(1, 55)])]);
+        assert_eq!(ids(&events), ["a1", "a2", "b1", "a3"]);
+    }
+
+    #[test]
+    fn what_does_not_fit_into_a_batch_stays_in_its_outbox() {
+        let many: Vec<_> = (1..=i64::from(EVENTS_OF_INVOICE))
+            .map(|it| (it, it))
+            .collect();
+        let outboxes = ["a", "b", "c", "d", "e", "f"].map(|invoice| waiting(invoice, &many));
+        let (events, taken) = batch(outboxes.into());
+        assert_eq!(events.len(), BATCH);
+        assert!(taken.iter().all(|taken| !taken.all), "more may be behind");
+        for taken in taken {
+            let mine = events.iter().filter(|event| event.invoice == taken.invoice);
+            assert_eq!(mine.map(|event| event.version).max(), Some(taken.last));
+        }
+    }
+}
