@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bson::{DateTime, doc};
 use jiff::Timestamp;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use super::document::{PreparedCommit, Written};
 use super::error::{Failure, unavailable};
@@ -79,7 +80,9 @@ impl InvoiceStore for MongoStore {
         if let Some(number) = brought_number(&commit) {
             self.reserve(&commit.invoice, &number).await?;
         }
+        let started = Instant::now();
         let written = self.write(prepared, now).await;
+        metrics::histogram!("faktor_store_commit_seconds").record(started.elapsed().as_secs_f64());
         let is_fault = matches!(written, Err(StoreError::Unavailable { .. }));
         self.failing.store(is_fault, Ordering::Release);
         if has_events && (written.is_ok() || is_fault) {
