@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bson::{Document, doc};
 use faktor::domain::invoice::Invoice;
@@ -91,6 +92,39 @@ async fn several_publishers_at_once_place_each_event_once_and_in_order() {
         *version += 1;
     }
     assert_eq!(next.len(), INVOICES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_another_node_took_in_the_meantime_is_given_once() {
+    let Some(database) = TestDatabase::new().await else {
+        return;
+    };
+    let proxy = Proxy::before(&database.url).await;
+    let node = stores(&proxy.url, database.relational().await, PATIENCE).await;
+    let first = written(&node, 0).await;
+    assert_eq!(node.feed.publish(10).await.unwrap(), 1);
+    let second = written(&node, 1).await;
+
+    // The node knows that position 2 is free, and is about to take it.
+    let mut held = proxy.hold("insert");
+    let feed = Arc::clone(&node.feed);
+    let publishing = tokio::spawn(async move { feed.publish(10).await });
+    held.arrived().await;
+    let collection = database.database.collection::<Document>("feed");
+    let mut other = collection.find_one(doc! {}).await.unwrap().unwrap();
+    other.insert("_id", "evt_of_another_node");
+    other.insert("position", 2_i64);
+    collection.insert_one(other).await.unwrap();
+    held.let_go();
+
+    assert_eq!(publishing.await.unwrap().unwrap(), 2);
+    let seen: Vec<_> = whole_feed(&node)
+        .await
+        .iter()
+        .map(|event| (event.invoice, event.version))
+        .collect();
+    let (first, second) = (first.id, second.id);
+    assert_eq!(seen, [(first, 1), (first, 1), (second, 1), (second, 2)]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use bson::{Document, RawDocument};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// <https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/>
@@ -36,12 +37,37 @@ struct Wire {
     commands: Mutex<Vec<Document>>,
     /// The names of the commands whose next replies are lost.
     losing: Mutex<Vec<&'static str>>,
+    /// The command that waits on its way to the server.
+    holding: Mutex<Option<Gate>>,
     /// The names of the commands that do not reach the server.
     swallowing: Mutex<Vec<&'static str>>,
     /// All replies are lost, but for what the driver says by itself.
     loses_all: AtomicBool,
     /// Nothing gets through, in either direction.
     is_cut: AtomicBool,
+}
+
+/// Where a command waits.
+struct Gate {
+    command: &'static str,
+    arrived: oneshot::Sender<()>,
+    open: oneshot::Receiver<()>,
+}
+
+/// A command that will wait, or does.
+pub(crate) struct Held {
+    arrived: oneshot::Receiver<()>,
+    open: oneshot::Sender<()>,
+}
+
+impl Held {
+    pub(crate) async fn arrived(&mut self) {
+        (&mut self.arrived).await.unwrap();
+    }
+
+    pub(crate) fn let_go(self) {
+        self.open.send(()).unwrap();
+    }
 }
 
 impl Proxy {
@@ -68,6 +94,18 @@ impl Proxy {
     /// The next command of this name does not reach the server; the connection ends instead.
     pub(crate) fn lose_request(&self, command: &'static str) {
         self.wire.swallowing.lock().unwrap().push(command);
+    }
+
+    /// The next command of this name waits before it reaches the server.
+    pub(crate) fn hold(&self, command: &'static str) -> Held {
+        let (arrive, arrived) = oneshot::channel();
+        let (open, opened) = oneshot::channel();
+        *self.wire.holding.lock().unwrap() = Some(Gate {
+            command,
+            arrived: arrive,
+            open: opened,
+        });
+        Held { arrived, open }
     }
 
     pub(crate) fn lose_all_replies(&self, lose: bool) {
@@ -129,6 +167,10 @@ async fn carry(mut client: TcpStream, server: &str, wire: &Wire) -> std::io::Res
         {
             return Ok(());
         }
+        if let Some(gate) = command.as_deref().and_then(|name| wire.gate(name)) {
+            gate.arrived.send(()).unwrap();
+            gate.open.await.unwrap();
+        }
         server.write_all(&request).await?;
         loop {
             let reply = message(&mut server).await?;
@@ -151,6 +193,11 @@ impl Wire {
             self.commands.lock().unwrap().push(command);
         }
         name
+    }
+
+    fn gate(&self, name: &str) -> Option<Gate> {
+        let mut holding = self.holding.lock().unwrap();
+        holding.take_if(|gate| gate.command == name)
     }
 
     fn loses(&self, name: &str) -> bool {
