@@ -20,6 +20,7 @@ use crate::outbound::payment::sandbox::{SandboxOptions, SandboxProvider};
 use crate::outbound::payment::stripe::{PingError, StripeOptions, StripeProvider};
 use crate::store::Stores;
 use crate::store::cache::SharedCache;
+use crate::store::mongo::{MongoDatabase, MongoOptions};
 use crate::store::redis::{Redis, RedisOptions};
 use crate::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
 
@@ -83,8 +84,9 @@ impl Backends {
         public_url: &str,
         clock: &Clock,
     ) -> Result<Self, BackendErrors> {
-        let (stores, cache, mail, media, payments, events, oidc) = tokio::join!(
+        let (stores, invoices, cache, mail, media, payments, events, oidc) = tokio::join!(
             open_stores(config),
+            open_invoices(config),
             open_cache(config),
             open_mail(config),
             open_media(config, clock),
@@ -94,6 +96,7 @@ impl Backends {
         );
         let mut errors = Vec::new();
         let stores = note(stores, &mut errors);
+        let invoices = note(invoices, &mut errors);
         let cache = note(cache, &mut errors);
         let mail = note(mail, &mut errors);
         let media = note(media, &mut errors);
@@ -102,20 +105,27 @@ impl Backends {
         let oidc = note(oidc, &mut errors);
         let (
             Some((stores, store)),
+            Some(invoices),
             Some(cache),
             Some(mail),
             Some(media),
             Some((payments, sandbox)),
             Some(events),
             Some(oidc),
-        ) = (stores, cache, mail, media, payments, events, oidc)
+        ) = (stores, invoices, cache, mail, media, payments, events, oidc)
         else {
             return Err(BackendErrors(errors));
         };
-        let mut probes = probes(&stores, &cache, &mail, &media, &payments);
-        if let Some(issuer) = oidc.clone() {
-            probes.push(Probe::optional("oidc", move || ready(issuer.check())));
-        }
+        let mut probes = vec![store_probe("store", &stores)];
+        let stores = match invoices {
+            None => stores,
+            Some(database) => {
+                let stores = database.stores(stores, clock.clone());
+                probes.push(store_probe("invoices", &stores));
+                stores
+            }
+        };
+        probes.extend(outside_probes(&cache, &mail, &media, &payments, &oidc));
         Ok(Self {
             stores,
             store,
@@ -131,19 +141,25 @@ impl Backends {
     }
 }
 
-fn probes(
-    stores: &Stores,
+/// Without its store a node answers nothing.
+fn store_probe(name: &'static str, stores: &Stores) -> Probe {
+    let invoices = Arc::clone(&stores.invoices);
+    Probe::required(name, move || {
+        let invoices = Arc::clone(&invoices);
+        async move { invoices.ping().await }
+    })
+}
+
+/// What these do is made up for when they are back.
+fn outside_probes(
     cache: &SharedCache,
     mail: &Mail,
     media: &Media,
     payments: &Payments,
+    oidc: &Option<Issuer>,
 ) -> Vec<Probe> {
-    let (invoices, mail, media) = (Arc::clone(&stores.invoices), mail.clone(), media.clone());
+    let (mail, media) = (mail.clone(), media.clone());
     let mut probes = vec![
-        Probe::required("store", move || {
-            let invoices = Arc::clone(&invoices);
-            async move { invoices.ping().await }
-        }),
         Probe::optional("media", move || {
             let media = media.clone();
             async move { media.ping().await }
@@ -168,6 +184,9 @@ fn probes(
             async move { stripe.ping().await }
         }));
     }
+    if let Some(issuer) = oidc.clone() {
+        probes.push(Probe::optional("oidc", move || ready(issuer.check())));
+    }
     probes
 }
 
@@ -183,6 +202,18 @@ async fn open_stores(config: &Config) -> Result<(Stores, StoreHandle), BackendEr
         address: data_dir.display().to_string(),
         reason: error.to_string(),
     })
+}
+
+async fn open_invoices(config: &Config) -> Result<Option<MongoDatabase>, BackendError> {
+    let url = &config.storage.invoices;
+    if url.is_empty() {
+        return Ok(None);
+    }
+    let options = MongoOptions::of(&config.storage);
+    let attempt = || MongoDatabase::open(&options);
+    patiently(config, "invoices (MongoDB)", &shown(url.expose()), attempt)
+        .await
+        .map(Some)
 }
 
 async fn open_cache(config: &Config) -> Result<SharedCache, BackendError> {

@@ -370,6 +370,11 @@ impl From<StoreError> for ApiError {
                 format!("{field} is already in use"),
             )
             .param(field),
+            StoreError::TooLarge { .. } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invoice_too_large",
+                format!("{error}; nothing was written, what is stored stays as it is"),
+            ),
             StoreError::Unavailable { .. } => Self::unavailable(
                 "store_unavailable",
                 "the store is not available; nothing was written",
@@ -461,6 +466,21 @@ mod tests {
         assert_eq!(response.status(), 500);
         assert!(!error.detail().contains("users"));
         assert!(error.cause().is_some_and(|cause| cause.contains("row 7")));
+    }
+
+    #[test]
+    fn an_invoice_that_would_be_too_large_is_refused_with_both_sizes() {
+        let error = ApiError::from(StoreError::TooLarge {
+            bytes: 9_000_000,
+            allowed: 8_388_608,
+        });
+        assert_eq!(
+            (error.status().as_u16(), error.code()),
+            (422, "invoice_too_large")
+        );
+        for size in ["9000000", "8388608"] {
+            assert!(error.detail().contains(size), "{}", error.detail());
+        }
     }
 
     #[test]

@@ -8,7 +8,9 @@ mod feed;
 mod identity;
 mod inbox;
 mod invoices;
+pub mod mongo;
 pub mod redis;
+mod search;
 mod series;
 mod shard;
 pub mod sql;
@@ -23,7 +25,7 @@ pub use invoices::{Commit, DueInvoice, InvoiceFilter, InvoiceStore};
 pub use series::SeriesStore;
 pub use shard::{Epoch, SHARDS, ShardId};
 
-/// Why the store could not do it. The first four are answers, the rest are faults.
+/// Why the store could not do it. The first five are answers, the rest are faults.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// The condition on the old version (or on uniqueness) did not hold.
@@ -38,6 +40,9 @@ pub enum StoreError {
     /// The change would leave the organization without an administrator.
     #[error("an organization needs at least one administrator")]
     LastAdministrator,
+    /// The invoice with its history would not fit into what the store keeps of one, in bytes.
+    #[error("the invoice and its history would have {bytes} bytes, {allowed} are allowed")]
+    TooLarge { bytes: u64, allowed: u64 },
     /// Disk full, read-only, or gone for the moment. Nothing was acknowledged: whoever goes on
     /// reads first.
     #[error("the store is not available: {reason}")]
