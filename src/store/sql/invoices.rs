@@ -63,19 +63,14 @@ impl InvoiceStore for SqlStore {
         filter: &InvoiceFilter,
         page: &PageRequest<InvoiceId>,
     ) -> Result<Page<Invoice>, StoreError> {
-        // The condition on the status is that of a partial index.
-        let mut statement = Statement::new(
-            "SELECT snapshot FROM invoices WHERE status <> 'deleted' AND organization = ",
-        );
-        statement.push_bind(organization.uuid());
-        push_filter(&mut statement, filter)?;
-        if let Some(after) = page.starting_after {
-            let Some(created_at) = self.created_at(organization, after).await? else {
-                return Ok(page::empty());
-            };
-            page::push_after(&mut statement, created_at, after.uuid());
-        }
-        page::push_newest_first(&mut statement, page.limit);
+        let after = match page.starting_after {
+            None => None,
+            Some(id) => match self.created_at(organization, id).await? {
+                Some(created_at) => Some((created_at, id)),
+                None => return Ok(page::empty()),
+            },
+        };
+        let statement = list_statement(organization, filter, after, page.limit)?;
         let rows = self.database.fetch_all(&statement).await?;
         page::cut(&rows, page.limit, |row| row.json("snapshot"))
     }
@@ -123,16 +118,7 @@ impl InvoiceStore for SqlStore {
         if shards.is_some_and(<[_]>::is_empty) {
             return Ok(Vec::new());
         }
-        let mut statement = Statement::new("SELECT id, wake_at FROM invoices WHERE wake_at <= $1")
-            .bind(micros(now));
-        if let Some(shards) = shards.filter(|shards| shards.len() < usize::from(SHARDS)) {
-            let numbers: Vec<String> = shards.iter().map(|shard| shard.0.to_string()).collect();
-            statement
-                .push(" AND shard IN (")
-                .push(&numbers.join(", "))
-                .push(")");
-        }
-        statement.push(" ORDER BY wake_at LIMIT ").push_bind(limit);
+        let statement = due_statement(shards, now, limit);
         let rows = self.database.fetch_all(&statement).await?;
         rows.iter().map(due_invoice).collect()
     }
@@ -178,6 +164,41 @@ impl SqlStore {
         let delete = Statement::new("DELETE FROM probe");
         self.database.execute_all(vec![insert, delete]).await
     }
+}
+
+/// A list's part, newest first, behind the invoice with the given creation and id.
+pub(super) fn list_statement(
+    organization: OrganizationId,
+    filter: &InvoiceFilter,
+    after: Option<(i64, InvoiceId)>,
+    limit: u16,
+) -> Result<Statement, StoreError> {
+    // The condition on the status is that of a partial index.
+    let mut statement = Statement::new(
+        "SELECT snapshot FROM invoices WHERE status <> 'deleted' AND organization = ",
+    );
+    statement.push_bind(organization.uuid());
+    push_filter(&mut statement, filter)?;
+    if let Some((created_at, id)) = after {
+        page::push_after(&mut statement, created_at, id.uuid());
+    }
+    page::push_newest_first(&mut statement, limit);
+    Ok(statement)
+}
+
+/// The alarms that have gone off.
+pub(super) fn due_statement(shards: Option<&[ShardId]>, now: Timestamp, limit: u16) -> Statement {
+    let mut statement =
+        Statement::new("SELECT id, wake_at FROM invoices WHERE wake_at <= $1").bind(micros(now));
+    if let Some(shards) = shards.filter(|shards| shards.len() < usize::from(SHARDS)) {
+        let numbers: Vec<String> = shards.iter().map(|shard| shard.0.to_string()).collect();
+        statement
+            .push(" AND shard IN (")
+            .push(&numbers.join(", "))
+            .push(")");
+    }
+    statement.push(" ORDER BY wake_at LIMIT ").push_bind(limit);
+    statement
 }
 
 fn due_invoice(row: &Row) -> Result<DueInvoice, StoreError> {

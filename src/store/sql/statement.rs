@@ -54,6 +54,15 @@ impl Statement {
         self.push(&parameter)
     }
 
+    /// Asks for the plan of it instead.
+    #[cfg(test)]
+    pub(super) fn explained(&self) -> Self {
+        Self {
+            text: format!("EXPLAIN {}", self.text).into(),
+            values: self.values.clone(),
+        }
+    }
+
     pub(super) fn for_sqlite(&self) -> Query<'static, Sqlite, SqliteArguments> {
         let query = sqlx::query(AssertSqlSafe(self.text.clone()));
         self.values

@@ -28,7 +28,7 @@ use crate::store::StoreError;
 /// the other one's.
 ///
 /// Setting the listing to what it was before costs no index: the server compares the values.
-const WRITE: &str = "\
+pub(super) const WRITE: &str = "\
 WITH change AS (
     SELECT * FROM UNNEST($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], \
         $6::bigint[], $7::text[], $8::text[], $9::uuid[], $10::text[], $11::boolean[], \

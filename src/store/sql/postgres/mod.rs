@@ -12,6 +12,8 @@ mod batch;
 mod committer;
 mod feed;
 mod open;
+#[cfg(test)]
+mod plans;
 mod session;
 
 pub(super) use feed::SEQUENCE_OF_EVENT;

@@ -33,7 +33,7 @@ pub struct PostgresOptions {
     pub max_connections: u32,
     /// How long to wait for a connection: a new one, or a free one.
     pub connect_timeout: Duration,
-    /// How long the server works on one statement, and waits for a lock.
+    /// How long the server works on one statement; half of it, how long it waits for a lock.
     pub statement_timeout: Duration,
     /// Commits of one statement, at most.
     pub max_batch: usize,
@@ -93,7 +93,7 @@ fn with_timeouts(options: PgConnectOptions, statement_timeout: Duration) -> PgCo
     let millis = statement_timeout.as_millis().max(1);
     options.options([
         ("statement_timeout", millis),
-        ("lock_timeout", millis),
+        ("lock_timeout", (millis / 2).max(1)),
         ("idle_in_transaction_session_timeout", millis),
     ])
 }
