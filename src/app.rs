@@ -85,12 +85,18 @@ impl App {
             payments,
             sandbox,
             probes,
+            oidc,
         } = Backends::open(&config, &public_url, &clock).await?;
         let payments = Arc::new(payments);
         let environment = |name: &str| std::env::var(name).ok();
         found_from_environment(&stores, &clock, environment).await?;
         let auth = AuthHandle::start(&config, clock.clone(), &stores).await?;
 
+        if let Some(issuer) = oidc {
+            // An empty one was let pass by the configuration's check, a wrong one was not.
+            let organization = config.oidc.organization.parse().ok();
+            auth.trust(issuer, organization, config.oidc.create_users);
+        }
         let parts = Parts::assemble(Foundation {
             config: Arc::clone(&config),
             clock: clock.clone(),

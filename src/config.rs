@@ -157,7 +157,9 @@ pub struct Oidc {
     pub issuer: String,
     pub audience: String,
     pub roles_claim: String,
+    /// Empty: any.
     pub organization: String,
+    pub create_users: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]

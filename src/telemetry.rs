@@ -162,6 +162,10 @@ fn describe() {
     );
     describe_counter!("faktor_outbox_published_total", "Public events told of.");
     describe_counter!(
+        "faktor_oidc_key_fetches_total",
+        "Times the OpenID Connect issuer was asked for its keys, by outcome."
+    );
+    describe_counter!(
         "faktor_inbox_delivered_total",
         "Webhooks that reached their invoice."
     );

@@ -1,6 +1,7 @@
 //! The backends that the configuration names: opened together, each with patience.
 
 use std::fmt;
+use std::future::ready;
 use std::sync::Arc;
 
 use tokio::time::{Duration, Instant, sleep};
@@ -10,6 +11,7 @@ use crate::clock::Clock;
 use crate::config::{Config, PaymentProvider};
 use crate::outbound::mail::{Mail, Spool};
 use crate::outbound::media::{FileMedia, Media};
+use crate::outbound::oidc::{Issuer, IssuerOptions};
 use crate::outbound::payment::Payments;
 use crate::outbound::payment::sandbox::{SandboxOptions, SandboxProvider};
 use crate::store::sql::{
@@ -67,6 +69,7 @@ pub(super) struct Backends {
     pub(super) sandbox: Option<SandboxProvider>,
     /// How readiness asks after them.
     pub(super) probes: Vec<Probe>,
+    pub(super) oidc: Option<Issuer>,
 }
 
 impl Backends {
@@ -76,24 +79,29 @@ impl Backends {
         public_url: &str,
         clock: &Clock,
     ) -> Result<Self, BackendErrors> {
-        let (stores, mail, media, payments) = tokio::join!(
+        let (stores, mail, media, payments, oidc) = tokio::join!(
             open_stores(config),
             open_mail(config),
             open_media(config),
             open_payments(config, public_url, clock),
+            open_oidc(config),
         );
         let mut errors = Vec::new();
         let stores = note(stores, &mut errors);
         let mail = note(mail, &mut errors);
         let media = note(media, &mut errors);
         let payments = note(payments, &mut errors);
-        let (Some((stores, store)), Some(mail), Some(media), Some((payments, sandbox))) =
-            (stores, mail, media, payments)
+        let oidc = note(oidc, &mut errors);
+        let (Some((stores, store)), Some(mail), Some(media), Some((payments, sandbox)), Some(oidc)) =
+            (stores, mail, media, payments, oidc)
         else {
             return Err(BackendErrors(errors));
         };
         let store = lock_data_dir(config, store).map_err(|error| BackendErrors(vec![error]))?;
-        let probes = probes(&stores, &mail, &media);
+        let mut probes = probes(&stores, &mail, &media);
+        if let Some(issuer) = oidc.clone() {
+            probes.push(Probe::optional("oidc", move || ready(issuer.check())));
+        }
         Ok(Self {
             stores,
             store,
@@ -102,6 +110,7 @@ impl Backends {
             payments,
             sandbox,
             probes,
+            oidc,
         })
     }
 }
@@ -234,6 +243,22 @@ fn open_sandbox(
         address: data_dir.display().to_string(),
         reason: error.to_string(),
     })
+}
+
+async fn open_oidc(config: &Config) -> Result<Option<Issuer>, BackendError> {
+    let oidc = &config.oidc;
+    if oidc.issuer.is_empty() {
+        return Ok(None);
+    }
+    let options = IssuerOptions {
+        issuer: oidc.issuer.clone(),
+        audience: oidc.audience.clone(),
+        roles_claim: oidc.roles_claim.clone(),
+    };
+    let opened = patiently(config, "identity (OpenID Connect)", &oidc.issuer, || {
+        Issuer::discover(options.clone())
+    });
+    opened.await.map(Some)
 }
 
 /// Tries to reach a backend until it answers or the patience is over; then with its last words.

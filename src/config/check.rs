@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use toml::Value;
 
 use super::Config;
+use crate::domain::ids::OrganizationId;
 
 /// What a setting may be.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +31,10 @@ enum Rule {
     /// A secret of some length, or nothing.
     Secret,
     LogFilter,
+    /// An organization's id, or nothing.
+    Organization,
+    /// Yes or no.
+    Flag,
 }
 
 /// The shortest secret worth the name, in characters.
@@ -106,7 +111,8 @@ const RULES: &[(&str, Rule)] = &[
     ("oidc.issuer", Rule::PublicUrl),
     ("oidc.audience", Rule::Line),
     ("oidc.roles_claim", Rule::Line),
-    ("oidc.organization", Rule::Line),
+    ("oidc.organization", Rule::Organization),
+    ("oidc.create_users", Rule::Flag),
     ("log.filter", Rule::LogFilter),
     ("log.format", Rule::OneOf(&["auto", "human", "json"])),
 ];
@@ -149,7 +155,8 @@ impl Rule {
             (Self::Origins, Value::Array(origins)) => origins
                 .iter()
                 .all(|origin| origin.as_str().is_some_and(is_origin)),
-            (Self::Number(..) | Self::Origins, _) => false,
+            (Self::Flag, Value::Boolean(_)) => true,
+            (Self::Number(..) | Self::Origins | Self::Flag, _) => false,
             (rule, Value::String(text)) => rule.allows_text(text),
             _ => false,
         }
@@ -173,7 +180,8 @@ impl Rule {
             Self::LogFilter => {
                 tracing_subscriber::EnvFilter::builder().parse(text).is_ok() && !text.is_empty()
             }
-            Self::Number(..) | Self::Origins => false,
+            Self::Organization => text.is_empty() || text.parse::<OrganizationId>().is_ok(),
+            Self::Number(..) | Self::Origins | Self::Flag => false,
         }
     }
 
@@ -203,6 +211,8 @@ impl Rule {
             Self::Line => "one line of at most 200 bytes".to_owned(),
             Self::OneOf(names) => format!("one of {}", names.join(", ")),
             Self::Secret => format!("a text of at least {MIN_SECRET_CHARS} characters, or \"\""),
+            Self::Organization => "an organization's id (org_…), or \"\"".to_owned(),
+            Self::Flag => "true or false".to_owned(),
             Self::LogFilter => {
                 "a tracing filter such as \"info\" or \"faktor=debug,warn\"".to_owned()
             }
@@ -259,6 +269,19 @@ pub(super) fn together(config: &Config) -> Vec<(&'static str, String)> {
         ("auth.access_token_ttl_s", auth.access_token_ttl_s),
         ("auth.refresh_token_ttl_s", auth.refresh_token_ttl_s),
     );
+    let oidc = &config.oidc;
+    if !oidc.issuer.is_empty() && oidc.audience.is_empty() {
+        misfits.push((
+            "oidc.audience",
+            "oidc.issuer needs it: what its tokens' aud must contain".to_owned(),
+        ));
+    }
+    if oidc.create_users && oidc.organization.is_empty() {
+        misfits.push((
+            "oidc.organization",
+            "oidc.create_users needs it: where users are made".to_owned(),
+        ));
+    }
     misfits
 }
 

@@ -277,6 +277,7 @@ impl Given<'_> {
         let as_it_is = || Value::String(text.to_owned());
         match default {
             Value::Integer(_) => text.parse().map_or_else(|_| as_it_is(), Value::Integer),
+            Value::Boolean(_) => text.parse().map_or_else(|_| as_it_is(), Value::Boolean),
             Value::Array(_) => {
                 let parts = text
                     .split(',')

@@ -125,7 +125,11 @@ async fn revoke(
     let (Some(user), Some(session)) = (caller.user, caller.session) else {
         return Err(ApiError::conflict(
             "no_session",
-            "an API key has no session; DELETE /v1/api_keys/{id} revokes it",
+            if caller.user.is_some() {
+                "the token's issuer keeps the session; sign out there"
+            } else {
+                "an API key has no session; DELETE /v1/api_keys/{id} revokes it"
+            },
         ));
     };
     app.auth.revoke_session(user, session).await?;

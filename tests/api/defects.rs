@@ -201,7 +201,7 @@ async fn envoice_defect_sending_twice_at_once_sends_two() {
         invoice["delivery"]["status"] == "sent" && invoice["pending"] == json!([])
     })
     .await;
-    assert_eq!(app.mails().len(), 1);
+    assert_eq!(app.mails().await.len(), 1);
 }
 
 #[tokio::test]
@@ -227,7 +227,7 @@ async fn envoice_defect_no_outbox() {
         .iter()
         .filter(|e| e["type"] == "invoice.sent");
     assert!(told.count() <= 1);
-    assert_eq!(test.mails().len(), 1);
+    assert_eq!(test.mails().await.len(), 1);
 }
 
 #[tokio::test]
@@ -301,7 +301,7 @@ async fn shopper_defect_mail_goes_to_the_name_not_the_address() {
     let app = TestApp::start().await;
     let invoice = sent(&app, draft_body()).await;
     assert_eq!(invoice["delivery"]["to"], json!(["ap@ada.example"]));
-    let mails = app.mails();
+    let mails = app.mails().await;
     let to = mails[0]
         .lines()
         .find(|line| line.starts_with("To:"))
@@ -311,6 +311,10 @@ async fn shopper_defect_mail_goes_to_the_name_not_the_address() {
 
 #[tokio::test]
 async fn shopper_defect_the_outbox_retry_worker_does_not_exist() {
+    if crate::support::profile::is_real() {
+        eprintln!("skipped: what stands in the way is a file; tests/faults.rs does it to servers");
+        return;
+    }
     let app = TestApp::start().await;
     let spool = app.dir.path().join("data").join("mail");
     // A file where the spool's directory should be: no mail can be written.
@@ -335,7 +339,7 @@ async fn shopper_defect_the_outbox_retry_worker_does_not_exist() {
         invoice["delivery"]["status"] == "sent"
     })
     .await;
-    assert_eq!(app.mails().len(), 1);
+    assert_eq!(app.mails().await.len(), 1);
 }
 
 #[tokio::test]

@@ -132,7 +132,7 @@ async fn a_file_goes_in_and_its_document_comes_out_with_the_old_words() {
                 .header("content-disposition")
                 .starts_with("attachment")
         );
-        let mails = app.mails();
+        let mails = app.mails().await;
         assert_eq!(mails.len(), n + 1, "a mail tells the file's id");
         assert!(mails.iter().any(|mail| mail.contains(&fid)), "{fid}");
     }

@@ -362,7 +362,7 @@ async fn every_keyed_command_replays_its_answer() {
         .await;
     let received: Vec<_> = paid["payment"]["received"].as_array().unwrap().clone();
     assert_eq!(received.len(), 2, "{paid:#}");
-    assert_eq!(app.mails().len(), 1);
+    assert_eq!(app.mails().await.len(), 1);
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ async fn names_are_text_on_the_page_and_never_markup() {
     assert_eq!(shown.header("referrer-policy"), "no-referrer");
     assert_eq!(shown.header("cache-control"), "no-store");
     assert_eq!(shown.header("x-content-type-options"), "nosniff");
-    let mail = app.mails().remove(0);
+    let mail = app.mails().await.remove(0);
     let mail = mailparse::parse_mail(mail.as_bytes()).unwrap();
     let html = mail.subparts[0].subparts[1].get_body().unwrap();
     assert!(

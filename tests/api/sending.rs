@@ -17,7 +17,7 @@ async fn two_sends_at_once_send_one_mail() {
         invoice["delivery"]["status"] == "sent" && invoice["pending"] == json!([])
     });
     let sent = sent.await;
-    let mails = app.mails();
+    let mails = app.mails().await;
     assert_eq!(mails.len(), 1);
     let message_id = sent["delivery"]["message_id"].as_str().unwrap();
     assert!(mails[0].contains(message_id), "{message_id}");
@@ -78,7 +78,7 @@ async fn a_mail_has_the_pdf_the_page_and_no_header_that_a_field_brought_in() {
         invoice["delivery"]["status"] == "sent"
     })
     .await;
-    let mails = app.mails();
+    let mails = app.mails().await;
     assert_eq!(mails.len(), 1);
     let mail = mailparse::parse_mail(mails[0].as_bytes()).unwrap();
     let mut names: Vec<_> = mail
@@ -190,13 +190,13 @@ async fn a_scheduled_send_waits_for_its_time() {
         scheduled["delivery"]["scheduled_at"],
         "2026-11-21T08:10:00.000Z"
     );
-    assert_eq!(app.mails().len(), 0);
+    assert_eq!(app.mails().await.len(), 0);
     clock.advance_ms(10 * 60 * 1_000);
     app.until(&id, "sent", |invoice| {
         invoice["delivery"]["status"] == "sent"
     })
     .await;
-    assert_eq!(app.mails().len(), 1);
+    assert_eq!(app.mails().await.len(), 1);
     app.post(&path, json!({"at": "2025-02-30T00:00:00Z"}))
         .await
         .expect_problem(400, "invalid_timestamp");

@@ -43,97 +43,97 @@ macro_rules! contract {
     };
 }
 
-/// All that a relational backend promises.
-macro_rules! relational_contract {
+/// Every promise, for one backend after the other.
+macro_rules! every_promise {
     ($backend:ident, $open:path) => {
         contract! { $backend, $open:
-            invoices {
-                what_is_committed_is_loaded_as_it_was,
-                an_unknown_invoice_is_nothing,
-                a_second_create_of_the_same_id_is_a_conflict_and_changes_nothing,
-                a_change_of_an_older_version_is_a_conflict_and_changes_nothing,
-                a_change_of_an_unknown_invoice_is_a_conflict,
-                an_older_epoch_is_refused_and_the_same_or_a_newer_one_is_taken,
-                of_many_changes_of_one_version_exactly_one_wins,
-                a_refused_command_leaves_its_neighbours_alone,
-                a_commit_with_a_gap_in_its_versions_is_refused,
-                several_entries_of_one_command_are_all_in_the_history,
-                history_and_events_come_in_order_and_in_parts,
-                due_gives_the_earliest_first_and_only_of_the_shards_asked_for,
-                an_invoice_that_needs_no_waking_is_not_due,
-                the_store_answers_a_ping,
-            }
-            lists {
-                each_filter_finds_what_it_names_and_nothing_else,
-                filters_combine,
-                date_bounds_are_inclusive,
-                a_search_ignores_case_beyond_ascii_and_takes_wildcards_literally,
-                pages_hold_each_invoice_once_while_others_are_created,
-                pages_of_invoices_made_at_the_same_moment_hold_each_once,
-                a_changed_invoice_is_found_by_its_new_values_and_not_by_its_old_ones,
-                deleted_drafts_are_not_listed,
-                an_unknown_starting_point_gives_an_empty_page,
-                another_organizations_invoices_are_never_listed,
-            }
-            feed {
-                events_stand_in_the_feed_in_the_order_of_their_commits,
-                a_reader_that_follows_its_cursor_misses_nothing,
-                each_event_is_published_once,
-                an_unknown_event_is_no_cursor,
-                an_event_is_a_cursor_as_soon_as_it_is_committed,
-                events_of_a_refused_commit_are_not_published,
-                the_whole_feed_is_read_by_position,
-                a_reader_finds_how_far_it_had_come,
-            }
-            series {
-                numbers_have_no_gap_under_parallel_allocations_with_repeats,
-                an_invoice_keeps_its_number_in_a_later_year,
-                the_issue_date_never_goes_back,
-                each_year_begins_at_one,
-                organizations_count_by_themselves,
-                a_number_that_another_pattern_wrote_is_passed_over,
-                an_organization_that_is_not_there_gets_no_number,
-                a_number_that_an_invoice_brings_along_stands_once,
-                a_number_is_reserved_for_one_invoice_however_often_it_asks,
-                an_invoice_that_brings_a_number_is_made_once,
-                of_many_invoices_that_bring_the_same_number_exactly_one_is_made,
-                a_series_steps_over_numbers_that_invoices_brought_along,
-                a_long_run_of_taken_numbers_does_not_stop_a_series,
-            }
-            inbox {
-                the_same_event_is_received_once,
-                undelivered_messages_come_back_until_they_are_delivered_or_parked,
-                delivered_messages_are_forgotten_oldest_first_and_no_others,
-            }
-            identity {
-                an_address_can_be_used_once,
-                a_user_is_updated_only_from_the_version_before,
-                the_last_administrator_stays,
-                of_two_administrators_who_remove_each_other_one_stays,
-                users_are_listed_newest_first,
-                roles_are_an_organizations_own,
-                an_api_key_is_found_by_its_hash_until_it_is_revoked_for_good,
-                a_refresh_token_works_once_and_its_second_use_ends_the_chain,
-                of_many_uses_of_one_refresh_token_exactly_one_rotates,
-                an_expired_or_revoked_session_is_not_refreshed,
-                all_sessions_of_a_user_end_together,
-                signing_keys_retire_and_go,
-            }
-            directory {
-                an_organization_is_updated_only_from_the_version_before,
-                an_organization_is_founded_with_its_user_or_not_at_all,
-                a_customer_is_an_organizations_own,
-                a_customer_is_updated_only_from_the_version_before,
-                customers_are_searched_and_paged,
-                an_asset_is_kept_byte_for_byte,
-                the_first_answer_is_kept_until_it_is_forgotten,
-            }
+        invoices {
+            what_is_committed_is_loaded_as_it_was,
+            an_unknown_invoice_is_nothing,
+            a_second_create_of_the_same_id_is_a_conflict_and_changes_nothing,
+            a_change_of_an_older_version_is_a_conflict_and_changes_nothing,
+            a_change_of_an_unknown_invoice_is_a_conflict,
+            an_older_epoch_is_refused_and_the_same_or_a_newer_one_is_taken,
+            of_many_changes_of_one_version_exactly_one_wins,
+            a_refused_command_leaves_its_neighbours_alone,
+            a_commit_with_a_gap_in_its_versions_is_refused,
+            several_entries_of_one_command_are_all_in_the_history,
+            history_and_events_come_in_order_and_in_parts,
+            due_gives_the_earliest_first_and_only_of_the_shards_asked_for,
+            an_invoice_that_needs_no_waking_is_not_due,
+            the_store_answers_a_ping,
+        }
+        lists {
+            each_filter_finds_what_it_names_and_nothing_else,
+            filters_combine,
+            date_bounds_are_inclusive,
+            a_search_ignores_case_beyond_ascii_and_takes_wildcards_literally,
+            pages_hold_each_invoice_once_while_others_are_created,
+            pages_of_invoices_made_at_the_same_moment_hold_each_once,
+            a_changed_invoice_is_found_by_its_new_values_and_not_by_its_old_ones,
+            deleted_drafts_are_not_listed,
+            an_unknown_starting_point_gives_an_empty_page,
+            another_organizations_invoices_are_never_listed,
+        }
+        feed {
+            events_stand_in_the_feed_in_the_order_of_their_commits,
+            a_reader_that_follows_its_cursor_misses_nothing,
+            each_event_is_published_once,
+            an_unknown_event_is_no_cursor,
+            an_event_is_a_cursor_as_soon_as_it_is_committed,
+            events_of_a_refused_commit_are_not_published,
+            the_whole_feed_is_read_by_position,
+            a_reader_finds_how_far_it_had_come,
+        }
+        series {
+            numbers_have_no_gap_under_parallel_allocations_with_repeats,
+            an_invoice_keeps_its_number_in_a_later_year,
+            the_issue_date_never_goes_back,
+            each_year_begins_at_one,
+            organizations_count_by_themselves,
+            a_number_that_another_pattern_wrote_is_passed_over,
+            an_organization_that_is_not_there_gets_no_number,
+            a_number_that_an_invoice_brings_along_stands_once,
+            a_number_is_reserved_for_one_invoice_however_often_it_asks,
+            an_invoice_that_brings_a_number_is_made_once,
+            of_many_invoices_that_bring_the_same_number_exactly_one_is_made,
+            a_series_steps_over_numbers_that_invoices_brought_along,
+            a_long_run_of_taken_numbers_does_not_stop_a_series,
+        }
+        inbox {
+            the_same_event_is_received_once,
+            undelivered_messages_come_back_until_they_are_delivered_or_parked,
+            delivered_messages_are_forgotten_oldest_first_and_no_others,
+        }
+        identity {
+            an_address_can_be_used_once,
+            a_user_is_updated_only_from_the_version_before,
+            the_last_administrator_stays,
+            of_two_administrators_who_remove_each_other_one_stays,
+            users_are_listed_newest_first,
+            roles_are_an_organizations_own,
+            an_api_key_is_found_by_its_hash_until_it_is_revoked_for_good,
+            a_refresh_token_works_once_and_its_second_use_ends_the_chain,
+            of_many_uses_of_one_refresh_token_exactly_one_rotates,
+            an_expired_or_revoked_session_is_not_refreshed,
+            all_sessions_of_a_user_end_together,
+            signing_keys_retire_and_go,
+        }
+        directory {
+            an_organization_is_updated_only_from_the_version_before,
+            an_organization_is_founded_with_its_user_or_not_at_all,
+            a_customer_is_an_organizations_own,
+            a_customer_is_updated_only_from_the_version_before,
+            customers_are_searched_and_paged,
+            an_asset_is_kept_byte_for_byte,
+            the_first_answer_is_kept_until_it_is_forgotten,
+        }
         }
     };
 }
 
-relational_contract!(sqlite, crate::open_sqlite);
-relational_contract!(postgres, crate::open_postgres);
+every_promise! { sqlite, crate::open_sqlite }
+every_promise! { postgres, crate::open_postgres }
 
 #[cfg(test)]
 async fn open_sqlite() -> Option<(faktor::store::Stores, tempfile::TempDir)> {

@@ -2,6 +2,10 @@
 
 #![expect(dead_code, reason = "every test binary uses a part of it")]
 
+pub(crate) mod backends;
+pub(crate) mod profile;
+pub(crate) mod toxiproxy;
+
 use std::time::Duration;
 
 use faktor::app::App;
@@ -11,6 +15,8 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+/// Whose mails are in the spool.
+const DEFAULT_SENDER: &str = "invoices@faktor.local";
 pub(crate) const EMAIL: &str = "admin@faktor.test";
 pub(crate) const PASSWORD: &str = "correct horse battery";
 
@@ -23,6 +29,7 @@ pub(crate) struct TestApp {
     pub(crate) base: String,
     pub(crate) client: Client,
     pub(crate) token: String,
+    mail_from: String,
 }
 
 /// An answer, read to the end.
@@ -87,6 +94,9 @@ pub(crate) fn config(dir: &TempDir) -> Config {
     config.effects.max_delay_ms = 200;
     config.actors.sweep_interval_ms = 50;
     config.payments.timeout_ms = 1_000;
+    if profile::is_real() {
+        profile::make_real(&mut config);
+    }
     config
 }
 
@@ -104,6 +114,8 @@ impl TestApp {
     }
 
     pub(crate) async fn start_in(dir: TempDir, config: Config, clock: Clock) -> Self {
+        profile::prepare(&config).await;
+        let mail_from = config.mail.from.clone();
         let app = App::start(config, clock).await.expect("the node starts");
         let client = Client::builder()
             .redirect(reqwest::redirect::Policy::none())
@@ -117,6 +129,7 @@ impl TestApp {
             base,
             client,
             token: String::new(),
+            mail_from,
         };
         if let Some(token) = test.setup_token() {
             test.post(
@@ -236,8 +249,11 @@ impl TestApp {
         charges.as_array().expect("a list of charges").clone()
     }
 
-    /// The mails in the spool, as text.
-    pub(crate) fn mails(&self) -> Vec<String> {
+    /// The mails that went out, as text.
+    pub(crate) async fn mails(&self) -> Vec<String> {
+        if self.mail_from != DEFAULT_SENDER {
+            return profile::caught_mails(&self.mail_from).await;
+        }
         let spool = self.dir.path().join("data").join("mail");
         let Ok(entries) = std::fs::read_dir(spool) else {
             return Vec::new();

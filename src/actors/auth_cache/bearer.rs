@@ -12,7 +12,7 @@ use crate::domain::invoice::command::Initiator;
 use crate::store::ApiKey;
 
 const BAD_BEARER: AuthError = AuthError::unauthenticated("not a valid access token or API key");
-const EXPIRED: AuthError = AuthError::unauthenticated("the access token has expired");
+pub(super) const EXPIRED: AuthError = AuthError::unauthenticated("the access token has expired");
 const ENDED: AuthError = AuthError::unauthenticated("the session has ended");
 const REVOKED: AuthError = AuthError::unauthenticated("the API key is revoked");
 
@@ -48,6 +48,8 @@ impl AuthHandle {
     ) -> Result<Arc<Caller>, AuthError> {
         if bearer.starts_with(API_KEY_PREFIX) {
             self.look_up_api_key(bearer, digest, now).await
+        } else if let Some(trusted) = self.trusted_for(bearer) {
+            self.look_up_issued(trusted, bearer, digest, now).await
         } else {
             self.look_up_token(bearer, digest, now).await
         }

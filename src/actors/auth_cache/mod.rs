@@ -1,13 +1,14 @@
 //! Who is calling: passwords, tokens and keys, checked off the reactor's threads, with a cache.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use jiff::SignedDuration;
 use ractor::{ActorCell, SpawnErr};
 
 use self::cache::{Scope, VerificationCache};
 use self::digest::sha256_hex;
+use self::oidc::Trusted;
 use self::password::{PasswordOutcome, PasswordTask, Passwords};
 use self::setup::SetupLink;
 use self::throttle::LoginThrottle;
@@ -25,6 +26,7 @@ mod bearer;
 mod cache;
 mod digest;
 mod login;
+mod oidc;
 pub mod password;
 pub mod roles;
 mod setup;
@@ -113,6 +115,8 @@ struct Inner {
     access_ttl: SignedDuration,
     refresh_ttl: SignedDuration,
     setup: SetupLink,
+    /// The OpenID Connect issuer, if there is one.
+    trusted: OnceLock<Trusted>,
 }
 
 impl fmt::Debug for AuthHandle {
@@ -152,6 +156,7 @@ impl AuthHandle {
                 access_ttl,
                 refresh_ttl: seconds(config.auth.refresh_token_ttl_s),
                 setup: SetupLink::default(),
+                trusted: OnceLock::new(),
             }),
         })
     }

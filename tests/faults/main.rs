@@ -1,0 +1,154 @@
+//! Every backend, one at a time, becomes slow, is cut off in mid-answer and goes away while 200
+//! invoices are made, issued, mailed and paid; then it is back. What was acknowledged is there, every
+//! invoice ends where it should, with one charge and one number.
+
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test ends where it can't go on, and says what it saw"
+)]
+
+mod check;
+mod load;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::time::Duration;
+
+use faktor::clock::Clock;
+use faktor::config::{Config, Secret};
+use load::Load;
+use support::backends::backend;
+use support::toxiproxy::{FAULTS, Fault, Proxy};
+use support::{TestApp, profile};
+use tokio::time::{Instant, sleep};
+
+/// How long each fault lasts.
+const FAULT: Duration = Duration::from_secs(4);
+
+/// Whether requests can do without the backend.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needed {
+    /// Then no request may fail while it is away.
+    No,
+    Yes,
+}
+
+/// A server with a proxy in front of it.
+struct Way {
+    server: String,
+    proxy: Proxy,
+}
+
+impl Way {
+    /// None when a server is missing: then the test is skipped.
+    async fn to(name: &str) -> Option<Self> {
+        for other in ["POSTGRES", "MONGO", "REDIS", "KAFKA", "SMTP", "SMTP_API"] {
+            backend(other)?;
+        }
+        let server = backend(name)?;
+        let proxy = if name == "KAFKA" {
+            Proxy::standing("KAFKA", &backend("KAFKA_FAULT")?)?
+        } else {
+            Proxy::to(&server).await?
+        };
+        Some(Self { server, proxy })
+    }
+
+    fn url(&self) -> String {
+        self.proxy.url(&self.server)
+    }
+
+    /// Another database on the server, by way of the proxy.
+    fn database(&self, direct: &Secret) -> Secret {
+        let (_, database) = direct.expose().rsplit_once('/').expect("a database");
+        let url = self.url();
+        let (server, _) = url.rsplit_once('/').expect("a database");
+        Secret::new(format!("{server}/{database}"))
+    }
+}
+
+/// Runs the load on a node that reaches one backend by `way`.
+async fn survives(way: Way, needed: Needed, lead: impl FnOnce(&mut Config, &Way)) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut settings = support::config(&dir);
+    profile::make_real(&mut settings);
+    settings.storage.connect_timeout_ms = 2_000;
+    settings.storage.statement_timeout_ms = 6_000;
+    settings.effects.max_attempts = 60;
+    settings.effects.max_delay_ms = 1_000;
+    settings.payments.timeout_ms = 5_000;
+    profile::prepare(&settings).await;
+    lead(&mut settings, &way);
+    let app = TestApp::start_in(dir, settings, Clock::System).await;
+
+    let load = Load::start(&app);
+    for fault in FAULTS {
+        load.until_some_are_under_way().await;
+        way.proxy.begin(fault).await;
+        sleep(FAULT).await;
+        if needed == Needed::No && fault == Fault::Refuse {
+            let health = app.get("/health/readiness").await.expect(200);
+            println!("readiness meanwhile: {health}");
+        }
+        way.proxy.heal().await;
+    }
+    let healed = Instant::now();
+    let seen = load.finish().await;
+    check::all_is_well(&app, &seen).await;
+    println!(
+        "{} requests, {} of them answered 5xx and asked again; well {} ms after the last fault",
+        seen.requests,
+        seen.failures,
+        healed.elapsed().as_millis()
+    );
+    if needed == Needed::No {
+        assert_eq!(seen.failures, 0, "requests failed that can do without it");
+    }
+    if way.server != backend("KAFKA").unwrap_or_default() {
+        way.proxy.remove().await;
+    }
+    app.stop().await;
+}
+
+macro_rules! comes_and_goes {
+    ($($test:ident: $name:literal, $needed:expr, $lead:expr;)+) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            if let Some(way) = Way::to($name).await {
+                survives(way, $needed, $lead).await;
+            }
+        })+
+    };
+}
+
+comes_and_goes! {
+    mongodb_with_the_invoices: "MONGO", Needed::Yes, |config, way| {
+        config.storage.invoices = way.database(&config.storage.invoices);
+    };
+    postgresql_with_users_and_numbers: "POSTGRES", Needed::Yes, |config, way| {
+        config.storage.relational = way.database(&config.storage.relational);
+    };
+    postgresql_with_everything: "POSTGRES", Needed::Yes, |config, way| {
+        config.storage.relational = way.database(&config.storage.relational);
+        config.storage.invoices = Secret::default();
+    };
+    gridfs_with_the_documents: "MONGO", Needed::No, |config, way| {
+        config.storage.documents = way.database(&config.storage.documents);
+    };
+    redis: "REDIS", Needed::No, |config, way| {
+        config.cache.url = Secret::new(way.url());
+    };
+    kafka: "KAFKA", Needed::No, |config, way| {
+        config.events.url = Secret::new(format!("kafka://{}", way.proxy.address));
+    };
+    smtp: "SMTP", Needed::No, |config, way| {
+        config.mail.url = Secret::new(format!("{}?tls=none", way.url()));
+    };
+    stripe: "STRIPE", Needed::No, |config, way| {
+        config.payments.provider = faktor::config::PaymentProvider::Stripe;
+        config.payments.api_url = way.url();
+        config.payments.secret_key = Secret::new("sk_test_faults_0123456789".to_owned());
+        config.payments.webhook_secret = Secret::new("whsec_faults_0123456789".to_owned());
+    };
+}
