@@ -5,9 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use faktor::clock;
 use faktor::domain::ids::{InvoiceId, OrganizationId, SessionId, UserId};
 use faktor::domain::invoice::{Invoice, State};
-use faktor::store::{
-    ADMINISTRATOR, Epoch, Refreshed, Session, StoreError, Stores, User,
-};
+use faktor::store::{ADMINISTRATOR, Epoch, Refreshed, Session, StoreError, Stores, User};
 use futures_util::future::join_all;
 use jiff::civil::date;
 
@@ -338,7 +336,12 @@ async fn readers_miss_no_event_while_two_nodes_commit_and_publish() {
         let mut seen = Vec::new();
         let mut after = None;
         while seen.len() < TOTAL {
-            let part = one.feed.feed(organization, after, 5).await.unwrap().unwrap();
+            let part = one
+                .feed
+                .feed(organization, after, 5)
+                .await
+                .unwrap()
+                .unwrap();
             after = part.last().map(|event| event.id).or(after);
             seen.extend(part);
             tokio::task::yield_now().await;
@@ -362,13 +365,19 @@ async fn readers_miss_no_event_while_two_nodes_commit_and_publish() {
         follower,
         by_position
     );
-    assert_eq!(told, [TOTAL as u64; 2], "each node tells of every event once");
+    assert_eq!(
+        told, [TOTAL as u64; 2],
+        "each node tells of every event once"
+    );
     assert_eq!(followed, placed);
     let mut versions = HashMap::new();
     for event in followed {
         let version = versions.entry(event.invoice).or_insert(0);
         *version += 1;
-        assert_eq!(event.version, *version, "the events of an invoice are in order");
+        assert_eq!(
+            event.version, *version,
+            "the events of an invoice are in order"
+        );
     }
     first.close().await.unwrap();
     second.close().await.unwrap();
@@ -381,7 +390,11 @@ async fn an_event_without_a_place_is_a_cursor_that_skips_nothing() {
     };
     let (stores, handle) = open(&database.url).await;
     let organization = new_organization();
-    let (placed, waiting, later) = (draft(organization), draft(organization), draft(organization));
+    let (placed, waiting, later) = (
+        draft(organization),
+        draft(organization),
+        draft(organization),
+    );
     stores.invoices.commit(creation(&placed)).await.unwrap();
     while stores.feed.publish(10).await.unwrap() > 0 {}
     stores.invoices.commit(creation(&waiting)).await.unwrap();

@@ -3,7 +3,7 @@
 use faktor::store::StoreError;
 use faktor::store::sql::PostgresStore;
 use futures_util::future::join_all;
-use sqlx::Connection;
+use sqlx::{AssertSqlSafe, Connection, Executor};
 
 use crate::postgres_database::TestDatabase;
 use crate::sample::{creation, draft, new_organization};
@@ -123,39 +123,42 @@ async fn a_database_without_tls_is_refused_when_tls_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_database_that_takes_no_writes_is_not_ready_and_says_why() {
+async fn a_database_that_takes_no_writes_is_not_ready_says_why_and_may_change_back() {
     let Some(database) = TestDatabase::new().await else {
         return;
     };
     let (stores, handle) = open(&database.url).await;
     let invoice = draft(new_organization());
     stores.invoices.commit(creation(&invoice)).await.unwrap();
-    handle.close().await.unwrap();
 
-    // As a standby is: connections are read-only from the start.
-    let separator = if database.url.contains('?') { '&' } else { '?' };
-    let url = format!(
-        "{}{separator}options=-c%20default_transaction_read_only%3Don",
-        database.url
-    );
-    // Nothing is left to migrate, but the lock's own table is looked for.
-    let (stores, handle) = PostgresStore::open(&url, options()).await.unwrap();
+    // As after a change of roles: the connections end, and new ones meet a standby.
+    let mut operator = database.raw().await;
+    let mut every_node = async |setting: &str| {
+        let set = format!(
+            "ALTER DATABASE {} SET default_transaction_read_only = {setting}; \
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+            database.name
+        );
+        operator.execute(AssertSqlSafe(set)).await.unwrap();
+    };
+    every_node("on").await;
     let sentence = "the database takes no writes: it is a standby, or set to read-only";
-    assert_eq!(
-        reason(&stores.invoices.ping().await.unwrap_err()),
-        sentence
-    );
-    let error = stores
-        .invoices
-        .commit(creation(&draft(new_organization())))
-        .await
-        .unwrap_err();
-    assert_eq!(reason(&error), sentence);
+    assert_eq!(reason(&stores.invoices.ping().await.unwrap_err()), sentence);
+    let new = draft(new_organization());
+    let write = async || stores.invoices.commit(creation(&new)).await;
+    // The first one may find its connection ended.
+    let _ = write().await;
+    assert_eq!(reason(&write().await.unwrap_err()), sentence);
     assert!(!handle.takes_writes());
-    assert_eq!(
-        stores.invoices.load(invoice.id).await.unwrap(),
-        Some(invoice)
-    );
+    let kept = stores.invoices.load(invoice.id).await.unwrap();
+    assert_eq!(kept, Some(invoice), "reads go on");
+
+    every_node("off").await;
+    let _ = write().await;
+    assert!(stores.invoices.load(new.id).await.unwrap().is_some() || write().await.is_ok());
+    assert_eq!(stores.invoices.ping().await, Ok(()));
+    assert!(handle.takes_writes());
     handle.close().await.unwrap();
 }
 

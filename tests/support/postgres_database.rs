@@ -10,8 +10,8 @@ use crate::backends::backend;
 /// Lives as long as the test.
 pub(crate) struct TestDatabase {
     pub(crate) url: String,
+    pub(crate) name: String,
     server: String,
-    name: String,
 }
 
 impl TestDatabase {
