@@ -76,7 +76,7 @@ fn by_code(code: Option<&str>, message: &str) -> StoreError {
     }
 }
 
-/// By SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html
+// By SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html
 fn by_state(state: &str, message: &str) -> StoreError {
     let sentence = match state {
         "25006" => "the database takes no writes: it is a standby, or set to read-only",

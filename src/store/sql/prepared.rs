@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::columns::{date_text, integer, micros, search_text, shared_json};
 use super::error::corrupt;
+use crate::domain::ids::CustomerId;
 use crate::domain::invoice::Invoice;
 use crate::domain::invoice::entry::Recorded;
 use crate::store::{Commit, ShardId, StoreError};
@@ -133,7 +134,7 @@ impl Listing {
         Self {
             status: invoice.status().name(),
             number: issued.map(|issued| issued.number.clone()),
-            customer: content.customer.map(|id| id.uuid()),
+            customer: content.customer.map(CustomerId::uuid),
             currency: invoice.currency().code().to_owned(),
             overdue: invoice.is_overdue(),
             issued_on: issued.map(|issued| date_text(issued.issued_on)),

@@ -15,7 +15,7 @@ use crate::store::{StoreError, Stores};
 
 static MIGRATOR: Migrator = sqlx::migrate!("./migrations/postgres");
 
-/// How the node shows in pg_stat_activity.
+/// How the node shows in `pg_stat_activity`.
 const APPLICATION_NAME: &str = "faktor";
 /// How long a statement's way to the server and back may take, besides its own time-out there.
 const ON_THE_WAY: Duration = Duration::from_secs(1);

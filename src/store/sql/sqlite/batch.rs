@@ -44,7 +44,7 @@ impl Kind {
         }
     }
 
-    const fn statement(self) -> &'static LazyLock<Statement> {
+    const fn statement(self) -> &'static LazyLock<ManyRows> {
         match self {
             Self::Create => &INSERT_INVOICES,
             Self::Relist => &UPDATE_INVOICES,
@@ -81,12 +81,12 @@ impl Kind {
 }
 
 /// One statement in all its sizes.
-struct Statement {
+struct ManyRows {
     columns: usize,
     sizes: [String; SIZES],
 }
 
-impl Statement {
+impl ManyRows {
     fn new(before: &str, columns: usize, after: &str) -> Self {
         // Unnumbered placeholders: SQLite looks up each numbered one in a list of all of them,
         // which makes a wide statement slow.
@@ -106,8 +106,8 @@ impl Statement {
     }
 }
 
-static INSERT_INVOICES: LazyLock<Statement> = LazyLock::new(|| {
-    Statement::new(
+static INSERT_INVOICES: LazyLock<ManyRows> = LazyLock::new(|| {
+    ManyRows::new(
         "INSERT INTO invoices (id, version, epoch, updated_at, wake_at, snapshot, status, number, \
          customer, currency, overdue, issued_on, search, organization, shard, created_at) VALUES ",
         16,
@@ -115,8 +115,8 @@ static INSERT_INVOICES: LazyLock<Statement> = LazyLock::new(|| {
     )
 });
 
-static UPDATE_INVOICES: LazyLock<Statement> = LazyLock::new(|| {
-    Statement::new(
+static UPDATE_INVOICES: LazyLock<ManyRows> = LazyLock::new(|| {
+    ManyRows::new(
         "WITH change (id, version, epoch, updated_at, wake_at, snapshot, status, number, \
          customer, currency, overdue, issued_on, search, expected_version) AS (VALUES ",
         14,
@@ -129,8 +129,8 @@ static UPDATE_INVOICES: LazyLock<Statement> = LazyLock::new(|| {
     )
 });
 
-static UPDATE_SNAPSHOTS: LazyLock<Statement> = LazyLock::new(|| {
-    Statement::new(
+static UPDATE_SNAPSHOTS: LazyLock<ManyRows> = LazyLock::new(|| {
+    ManyRows::new(
         "WITH change (id, version, epoch, updated_at, wake_at, snapshot, expected_version) AS \
          (VALUES ",
         7,
@@ -141,16 +141,16 @@ static UPDATE_SNAPSHOTS: LazyLock<Statement> = LazyLock::new(|| {
     )
 });
 
-static INSERT_HISTORY: LazyLock<Statement> = LazyLock::new(|| {
-    Statement::new(
+static INSERT_HISTORY: LazyLock<ManyRows> = LazyLock::new(|| {
+    ManyRows::new(
         "INSERT INTO history (invoice, version, at, body, event) VALUES ",
         5,
         "",
     )
 });
 
-static INSERT_FEED: LazyLock<Statement> = LazyLock::new(|| {
-    Statement::new(
+static INSERT_FEED: LazyLock<ManyRows> = LazyLock::new(|| {
+    ManyRows::new(
         "INSERT INTO feed (organization, invoice, version, event_id) VALUES ",
         4,
         "",
@@ -302,7 +302,7 @@ async fn write_history(
 /// Writes rows with as few statements as their number allows; how many were touched.
 async fn write_rows<T>(
     connection: &mut SqliteConnection,
-    statement: &'static LazyLock<Statement>,
+    statement: &'static LazyLock<ManyRows>,
     rows: &[T],
     bind: impl Fn(&T, &mut Values),
 ) -> Result<u64, StoreError> {

@@ -136,3 +136,46 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
         .await
         .map_err(|error| migration_fault(error, known))
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection as _, Executor as _, Row as _, SqliteConnection};
+
+    const FOUNDATION: &str = include_str!("../../../../migrations/sqlite/0001_foundation.sql");
+    const IN_COMMIT_ORDER: &str =
+        include_str!("../../../../migrations/sqlite/0002_feed_in_commit_order.sql");
+
+    #[tokio::test]
+    async fn the_migration_keeps_every_event_once_and_in_order() {
+        let mut database = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        database.execute(FOUNDATION).await.unwrap();
+        // Of organization 1, 11 and 12 are published, and 12 is still to be taken from the outbox;
+        // 13 and 14 wait.
+        database
+            .execute(
+                "INSERT INTO feed (organization, position, event_id, invoice, version) VALUES \
+                 (x'01', 2, x'12', x'aa', 2), (x'02', 1, x'21', x'bb', 1), \
+                 (x'01', 1, x'11', x'aa', 1); \
+                 INSERT INTO outbox (sequence, organization, invoice, version, event_id) VALUES \
+                 (9, x'01', x'aa', 4, x'14'), (8, x'01', x'aa', 3, x'13'), \
+                 (7, x'01', x'aa', 2, x'12')",
+            )
+            .await
+            .unwrap();
+        database.execute(IN_COMMIT_ORDER).await.unwrap();
+        for (organization, expected) in [(1_u8, vec![11, 12, 13, 14]), (2, vec![21])] {
+            let rows = sqlx::query(
+                "SELECT hex(event_id) FROM feed WHERE organization = $1 ORDER BY sequence",
+            )
+            .bind(vec![organization])
+            .fetch_all(&mut database)
+            .await
+            .unwrap();
+            let events: Vec<u32> = rows
+                .iter()
+                .map(|row| row.get::<String, _>(0).parse().unwrap())
+                .collect();
+            assert_eq!(events, expected);
+        }
+    }
+}
