@@ -41,6 +41,12 @@ impl Statement {
         self
     }
 
+    /// Goes on with a constant text.
+    pub(super) fn and(mut self, text: &'static str) -> Self {
+        self.push(text);
+        self
+    }
+
     /// Goes on with the text, which must not hold anything that came from outside.
     pub(super) fn push(&mut self, text: &str) -> &mut Self {
         self.text.to_mut().push_str(text);

@@ -8,6 +8,11 @@ use super::super::{SqlStore, page};
 use crate::domain::ids::{ApiKeyId, OrganizationId};
 use crate::store::{ApiKey, Page, PageRequest, StoreError};
 
+/// Every column by name: a statement that said `*` would fail on connections that prepared it before
+/// another node's migration added a column.
+const COLUMNS: &str = "id, organization, name, roles, secret_hash, prefix, created_at, last_used_at, \
+    revoked_at";
+
 pub(super) async fn insert(store: &SqlStore, key: &ApiKey) -> Result<(), StoreError> {
     let insert = Statement::new(
         "INSERT INTO api_keys (id, organization, name, roles, secret_hash, prefix, created_at, \
@@ -29,7 +34,9 @@ pub(super) async fn by_hash(
     store: &SqlStore,
     secret_hash: &str,
 ) -> Result<Option<ApiKey>, StoreError> {
-    let statement = Statement::new("SELECT * FROM api_keys WHERE secret_hash = $1")
+    let statement = Statement::new("SELECT ")
+        .and(COLUMNS)
+        .and(" FROM api_keys WHERE secret_hash = $1")
         .bind(secret_hash.to_owned());
     let row = store.database.fetch_optional(&statement).await?;
     row.as_ref().map(api_key).transpose()
@@ -40,7 +47,9 @@ pub(super) async fn by_id(
     organization: OrganizationId,
     id: ApiKeyId,
 ) -> Result<Option<ApiKey>, StoreError> {
-    let statement = Statement::new("SELECT * FROM api_keys WHERE id = $1 AND organization = $2")
+    let statement = Statement::new("SELECT ")
+        .and(COLUMNS)
+        .and(" FROM api_keys WHERE id = $1 AND organization = $2")
         .bind(id.uuid())
         .bind(organization.uuid());
     let row = store.database.fetch_optional(&statement).await?;
@@ -52,7 +61,9 @@ pub(super) async fn list(
     organization: OrganizationId,
     page: &PageRequest<ApiKeyId>,
 ) -> Result<Page<ApiKey>, StoreError> {
-    let mut statement = Statement::new("SELECT * FROM api_keys WHERE organization = ");
+    let mut statement = Statement::new("SELECT ")
+        .and(COLUMNS)
+        .and(" FROM api_keys WHERE organization = ");
     statement.push_bind(organization.uuid());
     if let Some(after) = page.starting_after {
         let Some(key) = by_id(store, organization, after).await? else {

@@ -8,11 +8,17 @@ use crate::domain::ids::OrganizationId;
 use crate::domain::permission::Permission;
 use crate::store::{Role, StoreError};
 
+/// Every column by name: a statement that said `*` would fail on connections that prepared it before
+/// another node's migration added a column.
+const COLUMNS: &str = "organization, name, permissions, version, created_at, updated_at";
+
 pub(super) async fn list(
     store: &SqlStore,
     organization: OrganizationId,
 ) -> Result<Vec<Role>, StoreError> {
-    let statement = Statement::new("SELECT * FROM roles WHERE organization = $1 ORDER BY name")
+    let statement = Statement::new("SELECT ")
+        .and(COLUMNS)
+        .and(" FROM roles WHERE organization = $1 ORDER BY name")
         .bind(organization.uuid());
     let rows = store.database.fetch_all(&statement).await?;
     rows.iter().map(role).collect()

@@ -9,6 +9,10 @@ use super::super::statement::Statement;
 use crate::domain::ids::{SessionId, UserId};
 use crate::store::{Refreshed, Session, StoreError};
 
+/// Every column by name: a statement that said `*` would fail on connections that prepared it before
+/// another node's migration added a column.
+const COLUMNS: &str = "id, user_id, refresh_hash, created_at, expires_at, revoked_at";
+
 /// How long a session that has expired stays, in microseconds: thirty days. Until then a token
 /// stolen from it is still recognized.
 const KEEP_EXPIRED_MICROS: i64 = 30 * 24 * 60 * 60 * 1_000_000;
@@ -31,7 +35,10 @@ pub(super) async fn insert(store: &SqlStore, session: &Session) -> Result<(), St
 }
 
 pub(super) async fn by_id(store: &SqlStore, id: SessionId) -> Result<Option<Session>, StoreError> {
-    let statement = Statement::new("SELECT * FROM sessions WHERE id = $1").bind(id.uuid());
+    let statement = Statement::new("SELECT ")
+        .and(COLUMNS)
+        .and(" FROM sessions WHERE id = $1")
+        .bind(id.uuid());
     let row = store.database.fetch_optional(&statement).await?;
     row.as_ref().map(session).transpose()
 }
@@ -69,8 +76,9 @@ async fn rotate(
 ) -> Result<Option<Session>, StoreError> {
     let replace = Statement::new(
         "UPDATE sessions SET refresh_hash = $2 \
-         WHERE refresh_hash = $1 AND revoked_at IS NULL AND expires_at > $3 RETURNING *",
+         WHERE refresh_hash = $1 AND revoked_at IS NULL AND expires_at > $3 RETURNING ",
     )
+    .and(COLUMNS)
     .bind(presented)
     .bind(next)
     .bind(micros(now));
@@ -101,8 +109,9 @@ async fn end_if_used(
 ) -> Result<Refreshed, StoreError> {
     let statement = Statement::new(
         "UPDATE sessions SET revoked_at = COALESCE(revoked_at, $2) \
-         WHERE id = (SELECT session FROM used_refresh_tokens WHERE hash = $1) RETURNING *",
+         WHERE id = (SELECT session FROM used_refresh_tokens WHERE hash = $1) RETURNING ",
     )
+    .and(COLUMNS)
     .bind(presented)
     .bind(micros(now));
     let row = connection.fetch_optional(&statement).await?;

@@ -7,9 +7,15 @@ use super::super::columns::{Row, micros};
 use super::super::statement::Statement;
 use crate::store::{SigningKey, StoreError};
 
+/// Every column by name: a statement that said `*` would fail on connections that prepared it before
+/// another node's migration added a column.
+const COLUMNS: &str = "id, private_der, public_der, created_at, retired_at";
+
 /// Newest first: the first one that is not retired signs.
 pub(super) async fn list(store: &SqlStore) -> Result<Vec<SigningKey>, StoreError> {
-    let statement = Statement::new("SELECT * FROM signing_keys ORDER BY created_at DESC, id DESC");
+    let statement = Statement::new("SELECT ")
+        .and(COLUMNS)
+        .and(" FROM signing_keys ORDER BY created_at DESC, id DESC");
     let rows = store.database.fetch_all(&statement).await?;
     rows.iter().map(signing_key).collect()
 }

@@ -8,6 +8,11 @@ use super::super::{SqlStore, page};
 use crate::domain::ids::{OrganizationId, UserId};
 use crate::store::{ADMINISTRATOR, Page, PageRequest, StoreError, User};
 
+/// Every column by name: a statement that said `*` would fail on connections that prepared it before
+/// another node's migration added a column.
+const COLUMNS: &str = "id, organization, version, first_name, last_name, email, roles, \
+    password_hash, created_at, updated_at";
+
 pub(in super::super) fn insert(user: &User) -> Result<Statement, StoreError> {
     Ok(Statement::new(
         "INSERT INTO users (id, organization, version, first_name, last_name, email, roles, \
@@ -164,13 +169,19 @@ fn count_with_role(users: &[Row], role: &str) -> Result<u64, StoreError> {
 }
 
 pub(super) async fn by_id(store: &SqlStore, id: UserId) -> Result<Option<User>, StoreError> {
-    let statement = Statement::new("SELECT * FROM users WHERE id = $1").bind(id.uuid());
+    let statement = Statement::new("SELECT ")
+        .and(COLUMNS)
+        .and(" FROM users WHERE id = $1")
+        .bind(id.uuid());
     let row = store.database.fetch_optional(&statement).await?;
     row.as_ref().map(user).transpose()
 }
 
 pub(super) async fn by_email(store: &SqlStore, email: &str) -> Result<Option<User>, StoreError> {
-    let statement = Statement::new("SELECT * FROM users WHERE email = $1").bind(email.to_owned());
+    let statement = Statement::new("SELECT ")
+        .and(COLUMNS)
+        .and(" FROM users WHERE email = $1")
+        .bind(email.to_owned());
     let row = store.database.fetch_optional(&statement).await?;
     row.as_ref().map(user).transpose()
 }
@@ -180,7 +191,9 @@ pub(super) async fn list(
     organization: OrganizationId,
     page: &PageRequest<UserId>,
 ) -> Result<Page<User>, StoreError> {
-    let mut statement = Statement::new("SELECT * FROM users WHERE organization = ");
+    let mut statement = Statement::new("SELECT ")
+        .and(COLUMNS)
+        .and(" FROM users WHERE organization = ");
     statement.push_bind(organization.uuid());
     if let Some(after) = page.starting_after {
         let start =

@@ -124,11 +124,11 @@ impl Postgres {
         loop {
             let mut session = self.session().await?;
             if let Err(error) = session.begin().await {
-                if attempt == MAX_ATTEMPTS {
-                    return Err(error);
+                if session.may_be_repeated() && attempt < MAX_ATTEMPTS {
+                    attempt += 1;
+                    continue;
                 }
-                attempt += 1;
-                continue;
+                return Err(error);
             }
             let outcome = match run(&mut Connection::Postgres(&mut session), given).await {
                 Ok(done) => session.commit().await.map(|()| done),

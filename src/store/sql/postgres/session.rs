@@ -28,8 +28,10 @@ enum State {
     Sound,
     /// A deadlock or its like: the transaction was undone and can be begun again.
     GivenUp,
-    /// What was under way may have taken effect or not.
+    /// The connection ended. What was under way may have taken effect or not.
     Broken,
+    /// As broken, and another attempt would only wait as long.
+    Silent,
 }
 
 impl Session {
@@ -48,9 +50,9 @@ impl Session {
         self.state == State::GivenUp
     }
 
-    /// Whether a read can be asked for again, on another connection.
+    /// Whether what changed nothing (a read, a BEGIN) can be asked for again, on another connection.
     pub(super) fn may_be_repeated(&self) -> bool {
-        self.state != State::Sound
+        matches!(self.state, State::GivenUp | State::Broken)
     }
 
     pub(super) fn is_sound(&self) -> bool {
@@ -131,7 +133,7 @@ impl Session {
             Ok(Ok(done)) => return Ok(done),
             Ok(Err(error)) => error,
             Err(_) => {
-                self.state = State::Broken;
+                self.state = State::Silent;
                 self.close();
                 return Err(unavailable("the database did not answer in time"));
             }
