@@ -26,7 +26,7 @@ use crate::telemetry;
 mod backends;
 
 use backends::Backends;
-pub use backends::{BackendError, BackendErrors};
+pub use backends::{BackendError, BackendErrors, open_stores};
 
 /// Why a node did not start. Each is a sentence for the operator.
 #[derive(Debug, thiserror::Error)]

@@ -18,11 +18,13 @@ use crate::outbound::oidc::{Issuer, IssuerOptions};
 use crate::outbound::payment::Payments;
 use crate::outbound::payment::sandbox::{SandboxOptions, SandboxProvider};
 use crate::outbound::payment::stripe::{PingError, StripeOptions, StripeProvider};
-use crate::store::Stores;
 use crate::store::cache::SharedCache;
 use crate::store::mongo::{MongoDatabase, MongoOptions};
 use crate::store::redis::{Redis, RedisOptions};
-use crate::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
+use crate::store::sql::{
+    DirectoryLock, PostgresOptions, PostgresStore, SqliteOptions, SqliteStore, StoreHandle,
+};
+use crate::store::{StoreError, Stores};
 
 /// How long to wait before a backend that did not answer is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -36,6 +38,8 @@ pub struct BackendError {
     pub address: String,
     pub reason: String,
 }
+
+impl std::error::Error for BackendError {}
 
 impl fmt::Display for BackendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,6 +120,7 @@ impl Backends {
         else {
             return Err(BackendErrors(errors));
         };
+        let store = lock_data_dir(config, store).map_err(|error| BackendErrors(vec![error]))?;
         let mut probes = vec![store_probe("store", &stores)];
         let stores = match invoices {
             None => stores,
@@ -194,7 +199,16 @@ fn note<T>(opened: Result<T, BackendError>, errors: &mut Vec<BackendError>) -> O
     opened.map_err(|error| errors.push(error)).ok()
 }
 
-async fn open_stores(config: &Config) -> Result<(Stores, StoreHandle), BackendError> {
+/// Opens the relational store that the configuration names.
+pub async fn open_stores(config: &Config) -> Result<(Stores, StoreHandle), BackendError> {
+    if config.storage.relational.is_empty() {
+        open_sqlite(config).await
+    } else {
+        open_postgres(config).await
+    }
+}
+
+async fn open_sqlite(config: &Config) -> Result<(Stores, StoreHandle), BackendError> {
     let data_dir = &config.storage.data_dir;
     let opened = SqliteStore::open(data_dir, SqliteOptions::default()).await;
     opened.map_err(|error| BackendError {
@@ -202,6 +216,52 @@ async fn open_stores(config: &Config) -> Result<(Stores, StoreHandle), BackendEr
         address: data_dir.display().to_string(),
         reason: error.to_string(),
     })
+}
+
+async fn open_postgres(config: &Config) -> Result<(Stores, StoreHandle), BackendError> {
+    const BACKEND: &str = "store (PostgreSQL)";
+    let storage = &config.storage;
+    let url = storage.relational.expose();
+    let options = PostgresOptions {
+        max_connections: storage.max_connections,
+        connect_timeout: Duration::from_millis(storage.connect_timeout_ms),
+        statement_timeout: Duration::from_millis(storage.statement_timeout_ms),
+        ..PostgresOptions::default()
+    };
+    let address = shown(url);
+    let opened = patiently(config, BACKEND, &address, || async {
+        match PostgresStore::open(url, options.clone()).await {
+            Err(StoreError::Unavailable { reason }) => Err(reason),
+            // Waiting does not change anything else.
+            settled => Ok(settled),
+        }
+    })
+    .await?;
+    opened.map_err(|error| BackendError {
+        backend: BACKEND,
+        address,
+        reason: error.to_string(),
+    })
+}
+
+/// Locks the data directory if this node keeps anything there besides the database, which SQLite
+/// locks by itself.
+fn lock_data_dir(config: &Config, store: StoreHandle) -> Result<StoreHandle, BackendError> {
+    let storage = &config.storage;
+    let kept_there = storage.documents.is_empty()
+        || config.mail.url.is_empty()
+        || config.payments.provider == PaymentProvider::Sandbox;
+    if storage.relational.is_empty() || !kept_there {
+        return Ok(store);
+    }
+    match DirectoryLock::take(&storage.data_dir) {
+        Ok(lock) => Ok(store.holding(lock)),
+        Err(error) => Err(BackendError {
+            backend: "data directory",
+            address: storage.data_dir.display().to_string(),
+            reason: error.to_string(),
+        }),
+    }
 }
 
 async fn open_invoices(config: &Config) -> Result<Option<MongoDatabase>, BackendError> {

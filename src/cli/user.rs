@@ -1,13 +1,14 @@
-//! `faktor user`: users while the node is stopped, as its data directory has one owner at a time.
+//! `faktor user`: users while the node is stopped, as its data directory has one owner at a time. A
+//! PostgreSQL database has many: there the nodes may go on.
 
 use std::io::{self, Write};
 
 use super::args::{User, UserAdd};
 use super::password::{self, PasswordError};
 use crate::actors::auth_cache::accounts::{self, AccountError, Person};
+use crate::app::{BackendError, open_stores};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::store::sql::{SqliteOptions, SqliteStore};
 use crate::store::{StoreError, Stores};
 
 /// Why a user was not added or changed, as a sentence.
@@ -15,7 +16,9 @@ use crate::store::{StoreError, Stores};
 pub enum UserError {
     #[error(transparent)]
     Password(#[from] PasswordError),
-    #[error("the data directory: {0}")]
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    #[error("the store: {0}")]
     Store(#[from] StoreError),
     #[error(transparent)]
     Account(#[from] AccountError),
@@ -30,8 +33,7 @@ pub async fn run(
     clock: &Clock,
     out: &mut impl Write,
 ) -> Result<(), UserError> {
-    let (stores, store) =
-        SqliteStore::open(&config.storage.data_dir, SqliteOptions::default()).await?;
+    let (stores, store) = open_stores(config).await?;
     // Asked for only now: nobody types a password to hear that the node is running.
     let done = match password::read() {
         Ok(password) => carry_out(command, password, &stores, clock, out).await,

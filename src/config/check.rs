@@ -67,7 +67,7 @@ const RULES: &[(&str, Rule)] = &[
         "storage.documents",
         Rule::Backend(&["mongodb", "mongodb+srv", "s3", "cloudinary"]),
     ),
-    ("storage.max_connections", Rule::Number(1, 1_000)),
+    ("storage.max_connections", Rule::Number(2, 1_000)),
     ("storage.connect_timeout_ms", Rule::Number(10, 120_000)),
     ("storage.statement_timeout_ms", Rule::Number(10, 600_000)),
     ("cache.url", Rule::Backend(&["redis", "rediss"])),

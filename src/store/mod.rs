@@ -52,8 +52,7 @@ pub enum StoreError {
     Corrupt { reason: String },
     /// The data were written by a newer Faktor.
     #[error(
-        "the data directory has schema {found}, this binary knows up to {known}; \
-         use the newer binary"
+        "the database has schema {found}, this binary knows up to {known}; use the newer binary"
     )]
     SchemaTooNew { found: i64, known: i64 },
     /// Another process works on the data directory.

@@ -88,7 +88,7 @@ async fn mails_to_one_domain_keep_their_rate_over_two_nodes() {
             .await
             .expect(202);
     }
-    until("two mails sent", async || one.mails().len() == 2).await;
+    until("two mails sent", async || one.mails().await.len() == 2).await;
     let list = other.get("/v1/invoices").await.expect(200);
     let id = list["data"][0]["id"].as_str().unwrap();
     let postponed = |invoice: &Value| {

@@ -19,13 +19,16 @@ mod lists;
 #[path = "../support/mongo.rs"]
 mod mongo_database;
 #[cfg(test)]
+#[path = "../support/postgres_database.rs"]
+mod postgres_database;
+#[cfg(test)]
 #[path = "../store_sample/mod.rs"]
 mod sample;
 #[cfg(test)]
 mod series;
 
 /// Makes one test of each promise, over a backend that `$open` opens: it gives the stores and what
-/// must live as long as they do.
+/// must live as long as they do, or nothing when the backend's server is not there.
 macro_rules! contract {
     ($backend:ident, $open:path: $($module:ident { $($promise:ident),+ $(,)? })+) => {
         #[cfg(test)]
@@ -33,7 +36,9 @@ macro_rules! contract {
             $(mod $module {
                 $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $promise() {
-                    let Some((stores, _guard)) = $open().await else { return };
+                    let Some((stores, _guard)) = $open().await else {
+                        return;
+                    };
                     crate::$module::$promise(&stores).await;
                 })+
             })+
@@ -132,6 +137,7 @@ macro_rules! every_promise {
 
 every_promise! { sqlite, crate::open_sqlite }
 every_promise! { mongo, crate::open_mongo }
+every_promise! { postgres, crate::open_postgres }
 
 #[cfg(test)]
 async fn open_sqlite() -> Option<(faktor::store::Stores, tempfile::TempDir)> {
@@ -148,4 +154,18 @@ async fn open_sqlite() -> Option<(faktor::store::Stores, tempfile::TempDir)> {
 async fn open_mongo() -> Option<(faktor::store::Stores, mongo_database::TestDatabase)> {
     let database = mongo_database::TestDatabase::new().await?;
     Some((database.stores().await, database))
+}
+
+#[cfg(test)]
+async fn open_postgres() -> Option<(faktor::store::Stores, postgres_database::TestDatabase)> {
+    use faktor::store::sql::{PostgresOptions, PostgresStore};
+
+    let database = postgres_database::TestDatabase::new().await?;
+    let options = PostgresOptions {
+        // Tests run side by side, and the server has a hundred connections for all of them.
+        max_connections: 6,
+        ..PostgresOptions::default()
+    };
+    let (stores, _handle) = PostgresStore::open(&database.url, options).await.unwrap();
+    Some((stores, database))
 }

@@ -1,5 +1,5 @@
-//! How values stand in columns: ids as 16 bytes, timestamps as microseconds, dates as text, the
-//! rest as JSON.
+//! How values stand in columns: ids as UUIDs (16 bytes in SQLite), timestamps as microseconds, dates
+//! as text, the rest as JSON.
 
 use std::sync::Arc;
 
@@ -7,17 +7,14 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sqlx::postgres::{PgRow, Postgres};
 use sqlx::sqlite::{Sqlite, SqliteRow};
-use sqlx::{Decode, Row, Type};
+use sqlx::{Decode, Row as _, Type};
 use uuid::Uuid;
 
 use super::error::{corrupt, fault};
 use crate::json;
 use crate::store::StoreError;
-
-pub(super) fn id_bytes(id: Uuid) -> Vec<u8> {
-    id.as_bytes().to_vec()
-}
 
 pub(super) fn micros(at: Timestamp) -> i64 {
     at.as_microsecond()
@@ -42,66 +39,68 @@ pub(super) fn shared_json<T: Serialize>(value: &T) -> Result<Arc<str>, StoreErro
     text.map_err(corrupt)?.map_err(corrupt)
 }
 
-pub(super) fn parse_json<T: DeserializeOwned>(text: &str) -> Result<T, StoreError> {
-    serde_json::from_str(text).map_err(corrupt)
-}
-
-pub(super) fn parse_timestamp(micros: i64) -> Result<Timestamp, StoreError> {
+fn parse_timestamp(micros: i64) -> Result<Timestamp, StoreError> {
     Timestamp::from_microsecond(micros).map_err(corrupt)
 }
 
-pub(super) fn parse_date(text: &str) -> Result<Date, StoreError> {
-    text.parse().map_err(corrupt)
+/// A row of either database; columns are read by name, in the domain's types.
+pub(super) enum Row {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
 }
 
-/// Reads columns by name, in the domain's types.
-pub(super) trait Columns {
-    fn get_as<'r, T: Decode<'r, Sqlite> + Type<Sqlite>>(
-        &'r self,
-        column: &str,
-    ) -> Result<T, StoreError>;
+impl Row {
+    pub(super) fn get_as<'r, T>(&'r self, column: &str) -> Result<T, StoreError>
+    where
+        T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>,
+    {
+        match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+        }
+        .map_err(fault)
+    }
 
-    fn text(&self, column: &str) -> Result<String, StoreError> {
+    pub(super) fn text(&self, column: &str) -> Result<String, StoreError> {
         self.get_as(column)
     }
 
-    fn bytes(&self, column: &str) -> Result<Vec<u8>, StoreError> {
+    pub(super) fn bytes(&self, column: &str) -> Result<Vec<u8>, StoreError> {
         self.get_as(column)
     }
 
-    fn flag(&self, column: &str) -> Result<bool, StoreError> {
-        Ok(self.get_as::<i64>(column)? != 0)
+    pub(super) fn flag(&self, column: &str) -> Result<bool, StoreError> {
+        self.get_as(column)
     }
 
-    fn id(&self, column: &str) -> Result<Uuid, StoreError> {
-        Uuid::from_slice(self.get_as::<&[u8]>(column)?).map_err(corrupt)
+    pub(super) fn id(&self, column: &str) -> Result<Uuid, StoreError> {
+        self.get_as(column)
     }
 
-    fn unsigned(&self, column: &str) -> Result<u64, StoreError> {
-        u64::try_from(self.get_as::<i64>(column)?).map_err(corrupt)
+    pub(super) fn integer(&self, column: &str) -> Result<i64, StoreError> {
+        self.get_as(column)
     }
 
-    fn timestamp(&self, column: &str) -> Result<Timestamp, StoreError> {
+    pub(super) fn unsigned(&self, column: &str) -> Result<u64, StoreError> {
+        u64::try_from(self.integer(column)?).map_err(corrupt)
+    }
+
+    pub(super) fn date(&self, column: &str) -> Result<Date, StoreError> {
+        self.get_as::<&str>(column)?.parse().map_err(corrupt)
+    }
+
+    pub(super) fn timestamp(&self, column: &str) -> Result<Timestamp, StoreError> {
         parse_timestamp(self.get_as(column)?)
     }
 
-    fn optional_timestamp(&self, column: &str) -> Result<Option<Timestamp>, StoreError> {
+    pub(super) fn optional_timestamp(&self, column: &str) -> Result<Option<Timestamp>, StoreError> {
         self.get_as::<Option<i64>>(column)?
             .map(parse_timestamp)
             .transpose()
     }
 
-    fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, StoreError> {
-        parse_json(self.get_as::<&str>(column)?)
-    }
-}
-
-impl Columns for SqliteRow {
-    fn get_as<'r, T: Decode<'r, Sqlite> + Type<Sqlite>>(
-        &'r self,
-        column: &str,
-    ) -> Result<T, StoreError> {
-        self.try_get(column).map_err(fault)
+    pub(super) fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, StoreError> {
+        serde_json::from_str(self.get_as(column)?).map_err(corrupt)
     }
 }
 

@@ -2,45 +2,39 @@
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::QueryBuilder;
-use sqlx::sqlite::{Sqlite, SqliteRow};
 
-use super::columns::{
-    Columns, contains_pattern, id_bytes, integer, json_text, micros, search_text,
-};
-use super::error::{corrupt, fault};
-use super::writer::BoundQuery;
-use super::{SqliteStore, identity, page};
+use super::columns::{Row, contains_pattern, integer, json_text, micros, search_text};
+use super::error::corrupt;
+use super::statement::Statement;
+use super::{SqlStore, identity, page};
 use crate::domain::ids::{CustomerId, FileId, OrganizationId};
 use crate::domain::party::{Customer, Organization};
 use crate::store::{Asset, DirectoryStore, KeptAnswer, Page, PageRequest, StoreError, User};
 
 #[async_trait]
-impl DirectoryStore for SqliteStore {
+impl DirectoryStore for SqlStore {
     async fn insert_organization(&self, organization: &Organization) -> Result<(), StoreError> {
-        self.writer
+        self.database
             .execute(insert_organization(organization)?)
             .await
             .map(|_| ())
     }
 
     async fn organization(&self, id: OrganizationId) -> Result<Option<Organization>, StoreError> {
-        let row = sqlx::query("SELECT body FROM organizations WHERE id = $1")
-            .bind(id_bytes(id.uuid()))
-            .fetch_optional(&self.reader)
-            .await
-            .map_err(fault)?;
+        let statement =
+            Statement::new("SELECT body FROM organizations WHERE id = $1").bind(id.uuid());
+        let row = self.database.fetch_optional(&statement).await?;
         row.map(|row| row.json("body")).transpose()
     }
 
     async fn update_organization(&self, organization: &Organization) -> Result<(), StoreError> {
-        let update = sqlx::query(
+        let update = Statement::new(
             "UPDATE organizations SET version = $2, body = $3 WHERE id = $1 AND version = $2 - 1",
         )
-        .bind(id_bytes(organization.id.uuid()))
+        .bind(organization.id.uuid())
         .bind(integer(organization.version))
         .bind(json_text(organization)?);
-        one_row(self.writer.execute(update).await?)
+        one_row(self.database.execute(update).await?)
     }
 
     async fn found_organization(
@@ -48,40 +42,32 @@ impl DirectoryStore for SqliteStore {
         organization: &Organization,
         user: &User,
     ) -> Result<(), StoreError> {
-        let (organization, user) = (
+        let founding = (
             insert_organization(organization)?,
             identity::insert_user(user)?,
         );
-        self.writer
-            .transaction(|connection| {
+        self.database
+            .transaction(founding, |connection, (organization, user)| {
                 Box::pin(async move {
-                    organization
-                        .execute(&mut *connection)
-                        .await
-                        .map_err(fault)?;
-                    let inserted = user
-                        .execute(connection)
-                        .await
-                        .map_err(fault)?
-                        .rows_affected();
-                    identity::email_was_free(inserted)
+                    connection.execute(organization).await?;
+                    identity::email_was_free(connection.execute(user).await?)
                 })
             })
             .await
     }
 
     async fn insert_customer(&self, customer: &Customer) -> Result<(), StoreError> {
-        let insert = sqlx::query(
+        let insert = Statement::new(
             "INSERT INTO customers (id, organization, version, created_at, search, body) \
              VALUES ($1, $2, $3, $4, $5, $6)",
         )
-        .bind(id_bytes(customer.id.uuid()))
-        .bind(id_bytes(customer.organization.uuid()))
+        .bind(customer.id.uuid())
+        .bind(customer.organization.uuid())
         .bind(integer(customer.version))
         .bind(micros(customer.created_at))
         .bind(customer_search(customer))
         .bind(json_text(customer)?);
-        self.writer.execute(insert).await.map(|_| ())
+        self.database.execute(insert).await.map(|_| ())
     }
 
     async fn customer(
@@ -89,26 +75,25 @@ impl DirectoryStore for SqliteStore {
         organization: OrganizationId,
         id: CustomerId,
     ) -> Result<Option<Customer>, StoreError> {
-        let row = sqlx::query("SELECT body FROM customers WHERE id = $1 AND organization = $2")
-            .bind(id_bytes(id.uuid()))
-            .bind(id_bytes(organization.uuid()))
-            .fetch_optional(&self.reader)
-            .await
-            .map_err(fault)?;
+        let statement =
+            Statement::new("SELECT body FROM customers WHERE id = $1 AND organization = $2")
+                .bind(id.uuid())
+                .bind(organization.uuid());
+        let row = self.database.fetch_optional(&statement).await?;
         row.map(|row| row.json("body")).transpose()
     }
 
     async fn update_customer(&self, customer: &Customer) -> Result<(), StoreError> {
-        let update = sqlx::query(
+        let update = Statement::new(
             "UPDATE customers SET version = $3, search = $4, body = $5 \
              WHERE id = $1 AND organization = $2 AND version = $3 - 1",
         )
-        .bind(id_bytes(customer.id.uuid()))
-        .bind(id_bytes(customer.organization.uuid()))
+        .bind(customer.id.uuid())
+        .bind(customer.organization.uuid())
         .bind(integer(customer.version))
         .bind(customer_search(customer))
         .bind(json_text(customer)?);
-        one_row(self.writer.execute(update).await?)
+        one_row(self.database.execute(update).await?)
     }
 
     async fn delete_customer(
@@ -116,10 +101,10 @@ impl DirectoryStore for SqliteStore {
         organization: OrganizationId,
         id: CustomerId,
     ) -> Result<bool, StoreError> {
-        let delete = sqlx::query("DELETE FROM customers WHERE id = $1 AND organization = $2")
-            .bind(id_bytes(id.uuid()))
-            .bind(id_bytes(organization.uuid()));
-        Ok(self.writer.execute(delete).await? == 1)
+        let delete = Statement::new("DELETE FROM customers WHERE id = $1 AND organization = $2")
+            .bind(id.uuid())
+            .bind(organization.uuid());
+        Ok(self.database.execute(delete).await? == 1)
     }
 
     async fn customers(
@@ -128,45 +113,42 @@ impl DirectoryStore for SqliteStore {
         q: Option<&str>,
         page: &PageRequest<CustomerId>,
     ) -> Result<Page<Customer>, StoreError> {
-        let mut query =
-            QueryBuilder::<Sqlite>::new("SELECT body FROM customers WHERE organization = ");
-        query.push_bind(id_bytes(organization.uuid()));
+        let mut statement = Statement::new("SELECT body FROM customers WHERE organization = ");
+        statement.push_bind(organization.uuid());
         if let Some(part) = q.filter(|part| !part.is_empty()) {
-            query
+            statement
                 .push(" AND search LIKE ")
                 .push_bind(contains_pattern(part))
                 .push(" ESCAPE '\\'");
         }
         if let Some(after) = page.starting_after {
-            let created_at: Option<i64> = sqlx::query_scalar(
+            let start = Statement::new(
                 "SELECT created_at FROM customers WHERE id = $1 AND organization = $2",
             )
-            .bind(id_bytes(after.uuid()))
-            .bind(id_bytes(organization.uuid()))
-            .fetch_optional(&self.reader)
-            .await
-            .map_err(fault)?;
-            let Some(created_at) = created_at else {
+            .bind(after.uuid())
+            .bind(organization.uuid());
+            let Some(start) = self.database.fetch_optional(&start).await? else {
                 return Ok(page::empty());
             };
-            page::push_after(&mut query, created_at, after.uuid());
+            let created_at = start.integer("created_at")?;
+            page::push_after(&mut statement, created_at, after.uuid());
         }
-        page::push_newest_first(&mut query, page.limit);
-        let rows = query.build().fetch_all(&self.reader).await.map_err(fault)?;
+        page::push_newest_first(&mut statement, page.limit);
+        let rows = self.database.fetch_all(&statement).await?;
         page::cut(&rows, page.limit, |row| row.json("body"))
     }
 
     async fn insert_asset(&self, asset: &Asset) -> Result<(), StoreError> {
-        let insert = sqlx::query(
+        let insert = Statement::new(
             "INSERT INTO assets (id, organization, media_type, created_at, bytes) \
              VALUES ($1, $2, $3, $4, $5)",
         )
-        .bind(id_bytes(asset.id.uuid()))
-        .bind(id_bytes(asset.organization.uuid()))
+        .bind(asset.id.uuid())
+        .bind(asset.organization.uuid())
         .bind(asset.media_type.clone())
         .bind(micros(asset.created_at))
         .bind(asset.bytes.clone());
-        self.writer.execute(insert).await.map(|_| ())
+        self.database.execute(insert).await.map(|_| ())
     }
 
     async fn asset(
@@ -174,14 +156,12 @@ impl DirectoryStore for SqliteStore {
         organization: OrganizationId,
         id: FileId,
     ) -> Result<Option<Asset>, StoreError> {
-        let row = sqlx::query(
+        let statement = Statement::new(
             "SELECT media_type, created_at, bytes FROM assets WHERE id = $1 AND organization = $2",
         )
-        .bind(id_bytes(id.uuid()))
-        .bind(id_bytes(organization.uuid()))
-        .fetch_optional(&self.reader)
-        .await
-        .map_err(fault)?;
+        .bind(id.uuid())
+        .bind(organization.uuid());
+        let row = self.database.fetch_optional(&statement).await?;
         row.map(|row| {
             Ok(Asset {
                 id,
@@ -199,15 +179,13 @@ impl DirectoryStore for SqliteStore {
         organization: OrganizationId,
         key: &str,
     ) -> Result<Option<KeptAnswer>, StoreError> {
-        let row = sqlx::query(
+        let statement = Statement::new(
             "SELECT key, fingerprint, status, created_at, body FROM kept_answers \
              WHERE organization = $1 AND key = $2",
         )
-        .bind(id_bytes(organization.uuid()))
-        .bind(key.to_owned())
-        .fetch_optional(&self.reader)
-        .await
-        .map_err(fault)?;
+        .bind(organization.uuid())
+        .bind(key.to_owned());
+        let row = self.database.fetch_optional(&statement).await?;
         row.map(|row| kept_answer(organization, &row)).transpose()
     }
 
@@ -216,33 +194,26 @@ impl DirectoryStore for SqliteStore {
         answer: &KeptAnswer,
         forget_before: Timestamp,
     ) -> Result<(), StoreError> {
-        let forget = sqlx::query("DELETE FROM kept_answers WHERE created_at < $1")
+        let forget = Statement::new("DELETE FROM kept_answers WHERE created_at < $1")
             .bind(micros(forget_before));
-        let keep = sqlx::query(
+        let keep = Statement::new(
             "INSERT INTO kept_answers (organization, key, fingerprint, status, created_at, body) \
              VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (organization, key) DO NOTHING",
         )
-        .bind(id_bytes(answer.organization.uuid()))
+        .bind(answer.organization.uuid())
         .bind(answer.key.clone())
         .bind(answer.fingerprint.cast_signed())
         .bind(i64::from(answer.status))
         .bind(micros(answer.created_at))
         .bind(answer.body.clone());
-        self.writer
-            .transaction(|connection| {
-                Box::pin(async move {
-                    forget.execute(&mut *connection).await.map_err(fault)?;
-                    keep.execute(connection).await.map(|_| ()).map_err(fault)
-                })
-            })
-            .await
+        self.database.execute_all(vec![forget, keep]).await
     }
 }
 
-fn insert_organization(organization: &Organization) -> Result<BoundQuery, StoreError> {
+fn insert_organization(organization: &Organization) -> Result<Statement, StoreError> {
     Ok(
-        sqlx::query("INSERT INTO organizations (id, version, body) VALUES ($1, $2, $3)")
-            .bind(id_bytes(organization.id.uuid()))
+        Statement::new("INSERT INTO organizations (id, version, body) VALUES ($1, $2, $3)")
+            .bind(organization.id.uuid())
             .bind(integer(organization.version))
             .bind(json_text(organization)?),
     )
@@ -255,7 +226,7 @@ fn customer_search(customer: &Customer) -> String {
     ])
 }
 
-fn kept_answer(organization: OrganizationId, row: &SqliteRow) -> Result<KeptAnswer, StoreError> {
+fn kept_answer(organization: OrganizationId, row: &Row) -> Result<KeptAnswer, StoreError> {
     Ok(KeptAnswer {
         organization,
         key: row.text("key")?,

@@ -2,6 +2,7 @@
 
 use sqlx::error::ErrorKind;
 use sqlx::migrate::MigrateError;
+use sqlx::postgres::PgDatabaseError;
 
 use crate::store::StoreError;
 
@@ -21,10 +22,16 @@ pub(super) fn fault(error: sqlx::Error) -> StoreError {
     match error {
         sqlx::Error::Database(error) => match error.kind() {
             ErrorKind::UniqueViolation | ErrorKind::ForeignKeyViolation => StoreError::Conflict,
-            _ => by_code(error.code().as_deref(), error.message()),
+            _ => match error.try_downcast_ref::<PgDatabaseError>() {
+                Some(error) => by_state(error.code(), error.message()),
+                None => by_code(error.code().as_deref(), error.message()),
+            },
         },
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => corrupt(&error),
-        sqlx::Error::PoolTimedOut => unavailable("too many reads are waiting"),
+        sqlx::Error::PoolTimedOut => unavailable("no connection to the database was free in time"),
+        sqlx::Error::Io(error) => {
+            unavailable(format!("the connection to the database broke: {error}"))
+        }
         sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => unavailable("the store is closed"),
         other => unavailable(&other),
     }
@@ -67,4 +74,27 @@ fn by_code(code: Option<&str>, message: &str) -> StoreError {
         Some(CORRUPT | NOTADB) => corrupt(message),
         _ => unavailable(format!("unexpected answer of the database: {message}")),
     }
+}
+
+// By SQLSTATE, https://www.postgresql.org/docs/current/errcodes-appendix.html
+fn by_state(state: &str, message: &str) -> StoreError {
+    let sentence = match state {
+        "25006" => "the database takes no writes: it is a standby, or set to read-only",
+        "40001" | "40P01" => "the database gave up the transaction for the sake of another one",
+        "53100" => "the database's disk is full",
+        "53200" => "the database is out of memory",
+        "53300" => "the database has no connection left for this node",
+        "55P03" => "another transaction held a lock for too long",
+        "57014" => "a statement took longer than storage.statement_timeout_ms",
+        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => {
+            "the database ended the connection: it is stopping, starting, or told to"
+        }
+        "22021" | "22P05" | "XX001" | "XX002" => return corrupt(message),
+        _ => {
+            return unavailable(format!(
+                "unexpected answer of the database ({state}): {message}"
+            ));
+        }
+    };
+    unavailable(sentence)
 }

@@ -1,22 +1,17 @@
 //! Invoices: loading, committing, listing, history and alarms.
 
-use std::fmt::Write as _;
-use std::sync::atomic::Ordering;
-
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
-use sqlx::{AssertSqlSafe, QueryBuilder};
 
-use super::SqliteStore;
-use super::batch;
-use super::columns::{Columns, contains_pattern, date_text, id_bytes, integer, micros};
-use super::error::{corrupt, fault};
+use super::SqlStore;
+use super::columns::{Row, contains_pattern, date_text, integer, micros};
+use super::database::Database;
+use super::error::corrupt;
 use super::page;
 use super::prepared::PreparedCommit;
-use super::series;
+use super::statement::Statement;
 use crate::domain::ids::{InvoiceId, OrganizationId};
 use crate::domain::invoice::Invoice;
 use crate::domain::invoice::command::AllocatedNumber;
@@ -38,51 +33,28 @@ fn brought_number(commit: &Commit) -> Option<AllocatedNumber> {
     })
 }
 
-async fn exists(connection: &mut SqliteConnection, id: InvoiceId) -> Result<bool, StoreError> {
-    let found = sqlx::query("SELECT 1 FROM invoices WHERE id = $1")
-        .bind(id_bytes(id.uuid()))
-        .fetch_optional(connection)
-        .await
-        .map_err(fault)?;
-    Ok(found.is_some())
-}
-
 #[async_trait]
-impl InvoiceStore for SqliteStore {
+impl InvoiceStore for SqlStore {
     async fn load(&self, id: InvoiceId) -> Result<Option<Invoice>, StoreError> {
-        let row = sqlx::query("SELECT snapshot FROM invoices WHERE id = $1")
-            .bind(id_bytes(id.uuid()))
-            .fetch_optional(&self.reader)
-            .await
-            .map_err(fault)?;
+        let statement =
+            Statement::new("SELECT snapshot FROM invoices WHERE id = $1").bind(id.uuid());
+        let row = self.database.fetch_optional(&statement).await?;
         row.map(|row| row.json("snapshot")).transpose()
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
         let prepared = PreparedCommit::new(&commit)?;
-        let Some(brought) = brought_number(&commit) else {
-            return self.writer.commit(prepared).await;
-        };
-        let (organization, id) = (commit.invoice.organization, commit.invoice.id);
-        let events = prepared.event_count() as u64;
-        self.writer
-            .transaction(move |connection| {
-                Box::pin(async move {
-                    // Before the number: a repeat of this very commit holds it already.
-                    if exists(connection, id).await? {
-                        return Err(StoreError::Conflict);
-                    }
-                    series::reserve(connection, organization, id, &brought).await?;
-                    // Which is therefore not refused, nor is the transaction begun anew by it.
-                    batch::write(connection, &[prepared])
-                        .await?
-                        .into_iter()
-                        .collect::<Result<(), StoreError>>()
-                })
-            })
-            .await?;
-        self.writer.events().fetch_add(events, Ordering::AcqRel);
-        Ok(())
+        match (&self.database, brought_number(&commit)) {
+            (Database::Sqlite(sqlite), None) => sqlite.commit(prepared).await,
+            (Database::Sqlite(sqlite), Some(brought)) => {
+                let invoice = &commit.invoice;
+                sqlite
+                    .commit_with_number(prepared, invoice.organization, invoice.id, brought)
+                    .await
+            }
+            // Its one statement knows how to reserve a number.
+            (Database::Postgres(postgres), _) => postgres.commit(prepared).await,
+        }
     }
 
     async fn list(
@@ -91,20 +63,15 @@ impl InvoiceStore for SqliteStore {
         filter: &InvoiceFilter,
         page: &PageRequest<InvoiceId>,
     ) -> Result<Page<Invoice>, StoreError> {
-        // The condition on the status is that of a partial index.
-        let mut query = QueryBuilder::new(
-            "SELECT snapshot FROM invoices WHERE status <> 'deleted' AND organization = ",
-        );
-        query.push_bind(id_bytes(organization.uuid()));
-        push_filter(&mut query, filter)?;
-        if let Some(after) = page.starting_after {
-            let Some(created_at) = self.created_at(organization, after).await? else {
-                return Ok(page::empty());
-            };
-            page::push_after(&mut query, created_at, after.uuid());
-        }
-        page::push_newest_first(&mut query, page.limit);
-        let rows = query.build().fetch_all(&self.reader).await.map_err(fault)?;
+        let after = match page.starting_after {
+            None => None,
+            Some(id) => match self.created_at(organization, id).await? {
+                Some(created_at) => Some((created_at, id)),
+                None => return Ok(page::empty()),
+            },
+        };
+        let statement = list_statement(organization, filter, after, page.limit)?;
+        let rows = self.database.fetch_all(&statement).await?;
         page::cut(&rows, page.limit, |row| row.json("snapshot"))
     }
 
@@ -114,16 +81,14 @@ impl InvoiceStore for SqliteStore {
         after_version: u64,
         limit: u16,
     ) -> Result<Vec<Recorded>, StoreError> {
-        let rows = sqlx::query(
+        let statement = Statement::new(
             "SELECT body FROM history WHERE invoice = $1 AND version > $2 \
              ORDER BY version LIMIT $3",
         )
-        .bind(id_bytes(id.uuid()))
+        .bind(id.uuid())
         .bind(integer(after_version))
-        .bind(i64::from(limit))
-        .fetch_all(&self.reader)
-        .await
-        .map_err(fault)?;
+        .bind(limit);
+        let rows = self.database.fetch_all(&statement).await?;
         rows.iter().map(|row| row.json("body")).collect()
     }
 
@@ -133,16 +98,14 @@ impl InvoiceStore for SqliteStore {
         after_version: u64,
         limit: u16,
     ) -> Result<Vec<PublicEvent>, StoreError> {
-        let rows = sqlx::query(
+        let statement = Statement::new(
             "SELECT event FROM history WHERE invoice = $1 AND version > $2 AND event IS NOT NULL \
              ORDER BY version LIMIT $3",
         )
-        .bind(id_bytes(id.uuid()))
+        .bind(id.uuid())
         .bind(integer(after_version))
-        .bind(i64::from(limit))
-        .fetch_all(&self.reader)
-        .await
-        .map_err(fault)?;
+        .bind(limit);
+        let rows = self.database.fetch_all(&statement).await?;
         rows.iter().map(|row| row.json("event")).collect()
     }
 
@@ -152,117 +115,144 @@ impl InvoiceStore for SqliteStore {
         now: Timestamp,
         limit: u16,
     ) -> Result<Vec<DueInvoice>, StoreError> {
-        const EARLIEST_FIRST: &str = " ORDER BY wake_at LIMIT $2";
-        let mut text = String::from("SELECT id, wake_at FROM invoices WHERE wake_at <= $1");
-        if let Some(shards) = shards.filter(|shards| shards.len() < usize::from(SHARDS)) {
-            let numbers: Vec<String> = shards.iter().map(|shard| shard.0.to_string()).collect();
-            // Writing to a String can't fail.
-            let _ = write!(text, " AND shard IN ({})", numbers.join(", "));
+        if shards.is_some_and(<[_]>::is_empty) {
+            return Ok(Vec::new());
         }
-        text.push_str(EARLIEST_FIRST);
-        let rows = sqlx::query(AssertSqlSafe(text))
-            .bind(micros(now))
-            .bind(i64::from(limit))
-            .fetch_all(&self.reader)
-            .await
-            .map_err(fault)?;
+        let statement = due_statement(shards, now, limit);
+        let rows = self.database.fetch_all(&statement).await?;
         rows.iter().map(due_invoice).collect()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        if self.writer.is_failing() {
-            return self.probe().await;
+        match &self.database {
+            Database::Sqlite(sqlite) if sqlite.is_failing() => self.probe().await,
+            Database::Sqlite(_) => {
+                let statement = Statement::new("SELECT COUNT(*) FROM probe");
+                self.database.fetch_all(&statement).await.map(|_| ())
+            }
+            Database::Postgres(postgres) => {
+                if postgres.is_failing() {
+                    self.probe().await?;
+                }
+                postgres.ping().await
+            }
         }
-        sqlx::query("SELECT COUNT(*) FROM probe")
-            .fetch_one(&self.reader)
-            .await
-            .map(|_| ())
-            .map_err(fault)
     }
 }
 
-impl SqliteStore {
+impl SqlStore {
     /// When an invoice of the organization was created: where a page begins.
     async fn created_at(
         &self,
         organization: OrganizationId,
         id: InvoiceId,
     ) -> Result<Option<i64>, StoreError> {
-        sqlx::query_scalar("SELECT created_at FROM invoices WHERE id = $1 AND organization = $2")
-            .bind(id_bytes(id.uuid()))
-            .bind(id_bytes(organization.uuid()))
-            .fetch_optional(&self.reader)
-            .await
-            .map_err(fault)
+        let statement =
+            Statement::new("SELECT created_at FROM invoices WHERE id = $1 AND organization = $2")
+                .bind(id.uuid())
+                .bind(organization.uuid());
+        let row = self.database.fetch_optional(&statement).await?;
+        row.map(|row| row.integer("created_at")).transpose()
     }
 
     /// Tries whether a write succeeds that needs as much space as a batch of commands, and leaves
     /// nothing behind. A smaller one might fit into the last free pages and promise too much.
     async fn probe(&self) -> Result<(), StoreError> {
         const PAYLOAD_BYTES: usize = 256 * 1024;
-        self.writer
-            .transaction(|connection| {
-                Box::pin(async move {
-                    sqlx::query("INSERT INTO probe (payload) VALUES ($1)")
-                        .bind(vec![0_u8; PAYLOAD_BYTES])
-                        .execute(&mut *connection)
-                        .await
-                        .map_err(fault)?;
-                    sqlx::query("DELETE FROM probe")
-                        .execute(connection)
-                        .await
-                        .map(|_| ())
-                        .map_err(fault)
-                })
-            })
-            .await
+        let insert =
+            Statement::new("INSERT INTO probe (payload) VALUES ($1)").bind(vec![0; PAYLOAD_BYTES]);
+        let delete = Statement::new("DELETE FROM probe");
+        self.database.execute_all(vec![insert, delete]).await
     }
 }
 
-fn due_invoice(row: &SqliteRow) -> Result<DueInvoice, StoreError> {
+/// A list's part, newest first, behind the invoice with the given creation and id.
+pub(super) fn list_statement(
+    organization: OrganizationId,
+    filter: &InvoiceFilter,
+    after: Option<(i64, InvoiceId)>,
+    limit: u16,
+) -> Result<Statement, StoreError> {
+    // The condition on the status is that of a partial index.
+    let mut statement = Statement::new(
+        "SELECT snapshot FROM invoices WHERE status <> 'deleted' AND organization = ",
+    );
+    statement.push_bind(organization.uuid());
+    push_filter(&mut statement, filter)?;
+    if let Some((created_at, id)) = after {
+        page::push_after(&mut statement, created_at, id.uuid());
+    }
+    page::push_newest_first(&mut statement, limit);
+    Ok(statement)
+}
+
+/// The alarms that have gone off.
+pub(super) fn due_statement(shards: Option<&[ShardId]>, now: Timestamp, limit: u16) -> Statement {
+    let mut statement =
+        Statement::new("SELECT id, wake_at FROM invoices WHERE wake_at <= $1").bind(micros(now));
+    if let Some(shards) = shards.filter(|shards| shards.len() < usize::from(SHARDS)) {
+        let numbers: Vec<String> = shards.iter().map(|shard| shard.0.to_string()).collect();
+        statement
+            .push(" AND shard IN (")
+            .push(&numbers.join(", "))
+            .push(")");
+    }
+    statement.push(" ORDER BY wake_at LIMIT ").push_bind(limit);
+    statement
+}
+
+fn due_invoice(row: &Row) -> Result<DueInvoice, StoreError> {
     Ok(DueInvoice {
         id: InvoiceId::new(row.id("id")?),
         wake_at: row.timestamp("wake_at")?,
     })
 }
 
-fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &InvoiceFilter) -> Result<(), StoreError> {
+fn push_filter(statement: &mut Statement, filter: &InvoiceFilter) -> Result<(), StoreError> {
     if let Some(status) = filter.status {
-        query.push(" AND status = ").push_bind(status.name());
+        statement.push(" AND status = ").push_bind(status.name());
     }
     if let Some(customer) = filter.customer {
-        query
+        statement
             .push(" AND customer = ")
-            .push_bind(id_bytes(customer.uuid()));
+            .push_bind(customer.uuid());
     }
     if let Some(number) = &filter.number {
-        query.push(" AND number = ").push_bind(number.clone());
+        statement.push(" AND number = ").push_bind(number.clone());
     }
     if let Some(currency) = filter.currency {
-        query
+        statement
             .push(" AND currency = ")
             .push_bind(currency.code().to_owned());
     }
     match filter.overdue {
-        Some(true) => query.push(" AND overdue"),
-        Some(false) => query.push(" AND NOT overdue"),
-        None => query,
+        Some(true) => statement.push(" AND overdue"),
+        Some(false) => statement.push(" AND NOT overdue"),
+        None => statement,
     };
     if let Some(from) = filter.issued_from {
-        query.push(" AND issued_on >= ").push_bind(date_text(from));
+        statement
+            .push(" AND issued_on >= ")
+            .push_bind(date_text(from));
     }
     if let Some(to) = filter.issued_to {
-        query.push(" AND issued_on <= ").push_bind(date_text(to));
+        statement
+            .push(" AND issued_on <= ")
+            .push_bind(date_text(to));
     }
     if let Some(from) = filter.created_from {
-        query.push(" AND created_at >= ").push_bind(start_of(from)?);
+        statement
+            .push(" AND created_at >= ")
+            .push_bind(start_of(from)?);
     }
     // The day after the last one that there is has no start: then nothing is later.
     if let Some(next) = filter.created_to.and_then(|to| to.tomorrow().ok()) {
-        query.push(" AND created_at < ").push_bind(start_of(next)?);
+        statement
+            .push(" AND created_at < ")
+            .push_bind(start_of(next)?);
     }
     if let Some(part) = filter.q.as_deref().filter(|part| !part.is_empty()) {
-        query
+        statement
             .push(" AND search LIKE ")
             .push_bind(contains_pattern(part))
             .push(" ESCAPE '\\'");

@@ -10,9 +10,23 @@ use crate::store::StoreError;
 
 const FILE_NAME: &str = "faktor.lock";
 
-/// Makes the directory if it is missing, open to its owner only, and locks it. The lock ends with
-/// the process, however it ends.
-pub(super) fn lock_directory(directory: &Path) -> Result<File, StoreError> {
+/// A data directory that is ours. The lock ends with the process, however it ends.
+#[derive(Debug)]
+pub struct DirectoryLock(File);
+
+impl DirectoryLock {
+    /// Makes the directory if it is missing, open to its owner only, and locks it. `InUse` when
+    /// another process has it.
+    pub fn take(directory: &Path) -> Result<Self, StoreError> {
+        lock(directory).map(Self)
+    }
+
+    pub(super) fn release(&self) -> Result<(), StoreError> {
+        self.0.unlock().map_err(unavailable)
+    }
+}
+
+fn lock(directory: &Path) -> Result<File, StoreError> {
     let failed = |what: &str, error: std::io::Error| {
         unavailable(format!(
             "the data directory {} {what}: {error}",

@@ -1,15 +1,12 @@
-//! The SQLite backend: one file, one writer, a few readers.
+//! The relational backends: SQLite in one file, or PostgreSQL.
 //!
-//! The statements' text is the common ground of SQLite and PostgreSQL: numbered parameters,
-//! ON CONFLICT, RETURNING, row values; no function that only one of them has.
+//! The statements' text is the common ground of both: numbered parameters, ON CONFLICT, RETURNING,
+//! row values; no function that only one of them has. What has to differ stands in `sqlite` and
+//! `postgres`: opening, transactions, the batch of commits, and how events get their places in the
+//! feed.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-
-use sqlx::SqlitePool;
-
-mod batch;
 mod columns;
+mod database;
 mod directory;
 mod error;
 mod feed;
@@ -19,17 +16,19 @@ mod invoices;
 mod lock;
 mod open;
 mod page;
+mod postgres;
 mod prepared;
 mod series;
-mod writer;
+mod sqlite;
+mod statement;
 
-pub use open::{SqliteOptions, StoreHandle};
-use writer::Writer;
+use database::Database;
+pub use lock::DirectoryLock;
+pub use open::StoreHandle;
+pub use postgres::{PostgresOptions, PostgresStore};
+pub use sqlite::{SqliteOptions, SqliteStore};
 
-/// Every store of a node, in one SQLite file.
-pub struct SqliteStore {
-    reader: SqlitePool,
-    writer: Writer,
-    /// Events that were committed and that `publish` has not told of yet.
-    untold: Arc<AtomicU64>,
+/// Every store of a node, in one database.
+pub(crate) struct SqlStore {
+    database: Database,
 }

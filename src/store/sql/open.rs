@@ -1,185 +1,70 @@
-//! Opening and closing: lock, connect, migrate; drain, checkpoint, unlock.
+//! What an open database is handed out as, and how it is closed.
 
-use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use sqlx::migrate::Migrator;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
-
-use super::SqliteStore;
-use super::error::{fault, migration_fault, unavailable};
-use super::lock::lock_directory;
-use super::writer::{Writer, run};
+use super::lock::DirectoryLock;
+use super::{Database, SqlStore};
 use crate::store::{StoreError, Stores};
-
-static MIGRATOR: Migrator = sqlx::migrate!("./migrations/sqlite");
-
-/// The database's file in the data directory.
-const FILE_NAME: &str = "faktor.db";
-/// How long to wait for a program that holds the database, such as a backup.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a read waits for a connection.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
-/// Readers that nobody needs are closed after this.
-const READER_IDLE: Duration = Duration::from_mins(1);
-/// Room for every statement of the writer, in all its sizes.
-const STATEMENT_CACHE: usize = 128;
-/// The log is cut to this after a checkpoint, in bytes.
-const LOG_LIMIT_BYTES: &str = "16777216";
-
-/// What can be set of the database.
-#[derive(Debug, Clone)]
-pub struct SqliteOptions {
-    /// Connections that read, at most.
-    pub readers: u32,
-    /// The writer's page cache, in KiB.
-    pub writer_cache_kib: u32,
-    /// Each reader's page cache, in KiB.
-    pub reader_cache_kib: u32,
-    /// Writes of one transaction, at most; 1 does without group commit.
-    pub max_batch: usize,
-    /// Further pragmas of the writer, such as a limit on the file's size.
-    pub writer_pragmas: Vec<(String, String)>,
-}
-
-impl Default for SqliteOptions {
-    fn default() -> Self {
-        Self {
-            readers: 4,
-            writer_cache_kib: 8 * 1024,
-            // The system's own cache is behind it.
-            reader_cache_kib: 512,
-            max_batch: 256,
-            writer_pragmas: Vec::new(),
-        }
-    }
-}
 
 /// Watches over an open store, and closes it.
 #[derive(Clone)]
 pub struct StoreHandle {
-    writer: Writer,
-    reader: SqlitePool,
-    lock: Arc<File>,
+    database: Database,
+    /// The data directory is ours as long as the store is open.
+    lock: Option<Arc<DirectoryLock>>,
 }
 
-impl SqliteStore {
-    /// Opens the data directory, which is made if it is missing, and brings its schema up to date.
-    ///
-    /// Refuses with `InUse`, `SchemaTooNew`, `Corrupt`, or `Unavailable`.
-    pub async fn open(
-        directory: &Path,
-        options: SqliteOptions,
-    ) -> Result<(Stores, StoreHandle), StoreError> {
-        let lock = Arc::new(lock_directory(directory)?);
-        let base = SqliteConnectOptions::new()
-            .filename(directory.join(FILE_NAME))
-            .busy_timeout(BUSY_TIMEOUT)
-            .statement_cache_capacity(STATEMENT_CACHE)
-            .pragma("temp_store", "MEMORY")
-            .disable_statement_logging();
-        let mut writing = base
-            .clone()
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .pragma("journal_size_limit", LOG_LIMIT_BYTES)
-            .pragma("cache_size", format!("-{}", options.writer_cache_kib))
-            .thread_name(|_| "store-writer".to_owned());
-        for (key, value) in options.writer_pragmas {
-            writing = writing.pragma(key, value);
-        }
-        let reading = base
-            .read_only(true)
-            .pragma("cache_size", format!("-{}", options.reader_cache_kib))
-            .thread_name(|number| format!("store-reader-{number}"));
-
-        let mut connection = writing.connect().await.map_err(fault)?;
-        migrate(&mut connection).await?;
-        let reader = SqlitePoolOptions::new()
-            .max_connections(options.readers)
-            .acquire_timeout(READ_TIMEOUT)
-            .idle_timeout(READER_IDLE)
-            .max_lifetime(None)
-            // A file does not hang up: no ping before each use.
-            .test_before_acquire(false)
-            .connect_lazy_with(reading);
-        let writer = Writer::start(connection, writing, options.max_batch, Arc::clone(&lock));
-        let store = Arc::new(Self {
-            reader: reader.clone(),
-            untold: writer.events(),
-            writer: writer.clone(),
-        });
-        let stores = Stores {
-            invoices: Arc::clone(&store) as _,
-            feed: Arc::clone(&store) as _,
-            series: Arc::clone(&store) as _,
-            inbox: Arc::clone(&store) as _,
-            identity: Arc::clone(&store) as _,
-            directory: store,
-        };
-        Ok((
-            stores,
-            StoreHandle {
-                writer,
-                reader,
-                lock,
-            },
-        ))
-    }
+/// Every store over one database.
+pub(super) fn stores(
+    database: Database,
+    lock: Option<Arc<DirectoryLock>>,
+) -> (Stores, StoreHandle) {
+    let store = Arc::new(SqlStore {
+        database: database.clone(),
+    });
+    let stores = Stores {
+        invoices: Arc::clone(&store) as _,
+        feed: Arc::clone(&store) as _,
+        series: Arc::clone(&store) as _,
+        inbox: Arc::clone(&store) as _,
+        identity: Arc::clone(&store) as _,
+        directory: store,
+    };
+    (stores, StoreHandle { database, lock })
 }
 
 impl StoreHandle {
-    /// Finishes what waits to be written, refuses what comes after, and leaves one clean file.
+    /// Finishes what waits to be written, refuses what comes after, and closes the connections.
     pub async fn close(&self) -> Result<(), StoreError> {
-        let connection = self.writer.close().await;
-        self.reader.close().await;
-        if let Some(mut connection) = connection {
-            run(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
-            connection.close().await.map_err(fault)?;
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.close().await?,
+            Database::Postgres(postgres) => postgres.close().await,
         }
-        self.lock.unlock().map_err(unavailable)
+        self.lock.as_ref().map_or(Ok(()), |lock| lock.release())
+    }
+
+    /// Keeps the data directory locked until the store is closed.
+    #[must_use]
+    pub fn holding(self, lock: DirectoryLock) -> Self {
+        Self {
+            lock: Some(Arc::new(lock)),
+            ..self
+        }
     }
 
     /// Writes that wait for their transaction.
     pub fn queue_len(&self) -> usize {
-        self.writer.queue_len()
+        match &self.database {
+            Database::Sqlite(sqlite) => sqlite.queue_len(),
+            Database::Postgres(postgres) => postgres.queue_len(),
+        }
     }
 
     /// False after a write failed for the whole store (disk full, read-only), until one succeeds.
     pub fn takes_writes(&self) -> bool {
-        !self.writer.is_failing()
-    }
-}
-
-/// Brings the schema up to date, and refuses one that is newer than this binary.
-async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let known = MIGRATOR
-        .iter()
-        .map(|migration| migration.version)
-        .max()
-        .unwrap_or_default();
-    let has_schema: Option<i64> = sqlx::query_scalar(
-        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'",
-    )
-    .fetch_optional(&mut *connection)
-    .await
-    .map_err(fault)?;
-    if has_schema.is_some() {
-        let found: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(fault)?;
-        if let Some(found) = found.filter(|found| *found > known) {
-            return Err(StoreError::SchemaTooNew { found, known });
+        match &self.database {
+            Database::Sqlite(sqlite) => !sqlite.is_failing(),
+            Database::Postgres(postgres) => !postgres.is_failing(),
         }
     }
-    MIGRATOR
-        .run_direct(None, connection, false)
-        .await
-        .map_err(|error| migration_fault(error, known))
 }

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use super::columns::{date_text, id_bytes, integer, micros, search_text, shared_json};
+use uuid::Uuid;
+
+use super::columns::{date_text, integer, micros, search_text, shared_json};
 use super::error::corrupt;
+use crate::domain::ids::CustomerId;
 use crate::domain::invoice::Invoice;
 use crate::domain::invoice::entry::Recorded;
 use crate::store::{Commit, ShardId, StoreError};
 
 /// One command's outcome, ready to be bound.
 pub(super) struct PreparedCommit {
-    pub(super) id: Vec<u8>,
-    pub(super) organization: Vec<u8>,
+    pub(super) id: Uuid,
+    pub(super) organization: Uuid,
     pub(super) shard: i64,
     /// 0 for a new invoice.
     pub(super) expected_version: i64,
@@ -21,8 +24,9 @@ pub(super) struct PreparedCommit {
     pub(super) updated_at: i64,
     pub(super) wake_at: Option<i64>,
     pub(super) snapshot: Arc<str>,
-    /// `None` when it is as it was before.
-    pub(super) listing: Option<Listing>,
+    pub(super) listing: Listing,
+    /// False when the listing is as it was before.
+    pub(super) relisted: bool,
     pub(super) history: Vec<HistoryRow>,
 }
 
@@ -31,7 +35,7 @@ pub(super) struct PreparedCommit {
 pub(super) struct Listing {
     pub(super) status: &'static str,
     pub(super) number: Option<String>,
-    pub(super) customer: Option<Vec<u8>>,
+    pub(super) customer: Option<Uuid>,
     pub(super) currency: String,
     pub(super) overdue: bool,
     pub(super) issued_on: Option<String>,
@@ -47,7 +51,7 @@ pub(super) struct HistoryRow {
 }
 
 pub(super) struct EventRow {
-    pub(super) id: Vec<u8>,
+    pub(super) id: Uuid,
     pub(super) body: Arc<str>,
 }
 
@@ -69,15 +73,15 @@ impl PreparedCommit {
                 .find(|row| row.version == version && row.event.is_none())
                 .ok_or_else(|| corrupt("an event of a commit tells of none of its entries"))?;
             row.event = Some(EventRow {
-                id: id_bytes(event.id.uuid()),
+                id: event.id.uuid(),
                 body: shared_json(event)?,
             });
         }
         let listing = Listing::of(invoice);
         let before = commit.before.as_deref().map(Listing::of);
         Ok(Self {
-            id: id_bytes(invoice.id.uuid()),
-            organization: id_bytes(invoice.organization.uuid()),
+            id: invoice.id.uuid(),
+            organization: invoice.organization.uuid(),
             shard: i64::from(ShardId::of(invoice.id).0),
             expected_version: integer(commit.expected_version()),
             version: integer(invoice.version),
@@ -86,7 +90,8 @@ impl PreparedCommit {
             updated_at: micros(invoice.updated_at),
             wake_at: invoice.wake_at().map(micros),
             snapshot: shared_json(invoice)?,
-            listing: (before.as_ref() != Some(&listing)).then_some(listing),
+            relisted: before.as_ref() != Some(&listing),
+            listing,
             history,
         })
     }
@@ -94,6 +99,12 @@ impl PreparedCommit {
     pub(super) fn event_count(&self) -> usize {
         let events = self.history.iter().filter(|row| row.event.is_some());
         events.count()
+    }
+
+    /// Whether it makes an invoice that comes issued, from an uploaded file: no series gave it its
+    /// number.
+    pub(super) const fn brings_number(&self) -> bool {
+        self.is_new() && self.listing.number.is_some()
     }
 
     pub(super) const fn is_new(&self) -> bool {
@@ -123,7 +134,7 @@ impl Listing {
         Self {
             status: invoice.status().name(),
             number: issued.map(|issued| issued.number.clone()),
-            customer: content.customer.map(|id| id_bytes(id.uuid())),
+            customer: content.customer.map(CustomerId::uuid),
             currency: invoice.currency().code().to_owned(),
             overdue: invoice.is_overdue(),
             issued_on: issued.map(|issued| date_text(issued.issued_on)),

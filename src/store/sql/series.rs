@@ -5,12 +5,12 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use jiff::civil::Date;
-use sqlx::QueryBuilder;
-use sqlx::sqlite::{Sqlite, SqliteConnection};
 
-use super::SqliteStore;
-use super::columns::{Columns, date_text, id_bytes, integer, parse_date};
-use super::error::{corrupt, fault};
+use super::SqlStore;
+use super::columns::{date_text, integer};
+use super::database::Connection;
+use super::error::corrupt;
+use super::statement::Statement;
 use crate::domain::ids::{InvoiceId, OrganizationId};
 use crate::domain::invoice::command::AllocatedNumber;
 use crate::domain::party::Organization;
@@ -23,23 +23,28 @@ const LOOK_AHEAD: u64 = 100;
 const MAX_LOOKS: usize = 10;
 
 #[async_trait]
-impl SeriesStore for SqliteStore {
+impl SeriesStore for SqlStore {
     async fn allocate(
         &self,
         organization: OrganizationId,
         invoice: InvoiceId,
         today: Date,
     ) -> Result<AllocatedNumber, StoreError> {
-        // Ends: each round leaves at least one number behind that stands already.
+        // Ends: each round leaves at least one number behind that stands already, or the invoice has
+        // its number.
         loop {
             let allocated = self
-                .writer
-                .transaction(move |connection| {
+                .database
+                .transaction((), move |connection, ()| {
                     Box::pin(allocate(connection, organization, invoice, today))
                 })
-                .await?;
-            if let Some(allocated) = allocated {
-                return Ok(allocated);
+                .await;
+            match allocated {
+                Ok(Some(allocated)) => return Ok(allocated),
+                // Moved on, or somebody allocated for the same invoice meanwhile: its number is
+                // found with the next round.
+                Ok(None) | Err(StoreError::Conflict) => {}
+                Err(error) => return Err(error),
             }
         }
     }
@@ -50,54 +55,80 @@ impl SeriesStore for SqliteStore {
         invoice: InvoiceId,
         number: &AllocatedNumber,
     ) -> Result<(), StoreError> {
-        let number = number.clone();
-        self.writer
-            .transaction(move |connection| {
+        let reserved = self
+            .database
+            .transaction(number.clone(), move |connection, number| {
                 Box::pin(async move {
                     match number_of(connection, organization, invoice).await? {
                         Some(held) if held == number.number => Ok(()),
                         Some(_) => Err(StoreError::Taken { field: "number" }),
-                        None => reserve(connection, organization, invoice, &number).await,
+                        None => reserve(connection, organization, invoice, number).await,
                     }
                 })
             })
-            .await
+            .await;
+        match reserved {
+            // The same was asked elsewhere at the same moment.
+            Err(StoreError::Conflict) => self.holds(organization, invoice, number).await,
+            other => other,
+        }
     }
 }
 
+impl SqlStore {
+    async fn holds(
+        &self,
+        organization: OrganizationId,
+        invoice: InvoiceId,
+        number: &AllocatedNumber,
+    ) -> Result<(), StoreError> {
+        let rows = self
+            .database
+            .fetch_optional(&number_statement(organization, invoice))
+            .await?;
+        match rows.map(|row| row.text("number")).transpose()? {
+            Some(held) if held == number.number => Ok(()),
+            _ => Err(StoreError::Taken { field: "number" }),
+        }
+    }
+}
+
+fn number_statement(organization: OrganizationId, invoice: InvoiceId) -> Statement {
+    Statement::new("SELECT number FROM numbers WHERE organization = $1 AND invoice = $2")
+        .bind(organization.uuid())
+        .bind(invoice.uuid())
+}
+
 async fn number_of(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     organization: OrganizationId,
     invoice: InvoiceId,
 ) -> Result<Option<String>, StoreError> {
-    sqlx::query_scalar("SELECT number FROM numbers WHERE organization = $1 AND invoice = $2")
-        .bind(id_bytes(organization.uuid()))
-        .bind(id_bytes(invoice.uuid()))
-        .fetch_optional(connection)
-        .await
-        .map_err(fault)
+    let statement = number_statement(organization, invoice);
+    let row = connection.fetch_optional(&statement).await?;
+    row.map(|row| row.text("number")).transpose()
 }
 
 /// `None` when the series has only moved on, past numbers that stand already.
 async fn allocate(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     organization: OrganizationId,
     invoice: InvoiceId,
     today: Date,
 ) -> Result<Option<AllocatedNumber>, StoreError> {
-    let found = sqlx::query(
+    let statement = Statement::new(
         "SELECT organizations.body, numbers.number, numbers.issued_on FROM organizations \
          LEFT JOIN numbers ON numbers.organization = organizations.id AND numbers.invoice = $2 \
          WHERE organizations.id = $1",
     )
-    .bind(id_bytes(organization.uuid()))
-    .bind(id_bytes(invoice.uuid()))
-    .fetch_optional(&mut *connection)
-    .await
-    .map_err(fault)?
-    .ok_or_else(|| corrupt("an invoice's organization is not there"))?;
+    .bind(organization.uuid())
+    .bind(invoice.uuid());
+    let found = connection
+        .fetch_optional(&statement)
+        .await?
+        .ok_or_else(|| corrupt("an invoice's organization is not there"))?;
     if let Some(number) = found.get_as::<Option<String>>("number")? {
-        let issued_on = parse_date(found.get_as("issued_on")?)?;
+        let issued_on = found.date("issued_on")?;
         return Ok(Some(AllocatedNumber { number, issued_on }));
     }
     let organization_row: Organization = found.json("body")?;
@@ -136,7 +167,7 @@ struct Place {
 
 /// Reserves the number that an invoice brings along. `Taken` when another one has it.
 pub(super) async fn reserve(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     organization: OrganizationId,
     invoice: InvoiceId,
     brought: &AllocatedNumber,
@@ -153,55 +184,63 @@ pub(super) async fn reserve(
     }
 }
 
-/// Gives the invoice the number, unless another one has it.
+/// Gives the invoice the number, unless another one has it. `Conflict` when the invoice itself got
+/// one meanwhile: then the whole transaction is to be undone.
 async fn claim(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     organization: OrganizationId,
     invoice: InvoiceId,
     place: Place,
     number: &AllocatedNumber,
 ) -> Result<bool, StoreError> {
-    let claim = sqlx::query(
+    let claim = Statement::new(
         "INSERT INTO numbers (organization, invoice, series, position, number, issued_on) \
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (organization, number) DO NOTHING",
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
     )
-    .bind(id_bytes(organization.uuid()))
-    .bind(id_bytes(invoice.uuid()))
+    .bind(organization.uuid())
+    .bind(invoice.uuid())
     .bind(place.series)
     .bind(integer(place.position))
     .bind(number.number.clone())
     .bind(date_text(number.issued_on));
-    let claimed = claim.execute(connection).await.map_err(fault)?;
-    Ok(claimed.rows_affected() == 1)
+    if connection.execute(&claim).await? == 1 {
+        return Ok(true);
+    }
+    match number_of(connection, organization, invoice).await? {
+        Some(_) => Err(StoreError::Conflict),
+        None => Ok(false),
+    }
 }
 
 /// Which of these numbers the organization has used.
 async fn taken(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     organization: OrganizationId,
     numbers: &[String],
 ) -> Result<HashSet<String>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT number FROM numbers WHERE organization = ");
-    query.push_bind(id_bytes(organization.uuid()));
-    query.push(" AND number IN (");
-    let mut list = query.separated(", ");
-    for number in numbers {
-        list.push_bind(number);
+    let mut statement = Statement::new("SELECT number FROM numbers WHERE organization = ");
+    statement.push_bind(organization.uuid());
+    statement.push(" AND number IN (");
+    for (index, number) in numbers.iter().enumerate() {
+        if index > 0 {
+            statement.push(", ");
+        }
+        statement.push_bind(number.as_str());
     }
-    query.push(")");
-    let rows = query.build().fetch_all(connection).await.map_err(fault)?;
+    statement.push(")");
+    let rows = connection.fetch_all(&statement).await?;
     rows.iter().map(|row| row.text("number")).collect()
 }
 
 /// Moves the series on: its counter, and its date, which never goes back.
 async fn advance(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     organization: OrganizationId,
     series: &str,
     by: u64,
     today: Date,
 ) -> Result<(u64, Date), StoreError> {
-    let row = sqlx::query(
+    let statement = Statement::new(
         "INSERT INTO number_series (organization, series, last_position, last_issued_on) \
          VALUES ($1, $2, $4, $3) ON CONFLICT (organization, series) DO UPDATE SET \
          last_position = number_series.last_position + excluded.last_position, \
@@ -209,15 +248,13 @@ async fn advance(
          THEN number_series.last_issued_on ELSE excluded.last_issued_on END \
          RETURNING last_position, last_issued_on",
     )
-    .bind(id_bytes(organization.uuid()))
-    .bind(series.to_owned())
+    .bind(organization.uuid())
+    .bind(series)
     .bind(date_text(today))
-    .bind(integer(by))
-    .fetch_one(connection)
-    .await
-    .map_err(fault)?;
-    Ok((
-        row.unsigned("last_position")?,
-        parse_date(row.get_as("last_issued_on")?)?,
-    ))
+    .bind(integer(by));
+    let row = connection
+        .fetch_optional(&statement)
+        .await?
+        .ok_or_else(|| corrupt("a number series did not move on"))?;
+    Ok((row.unsigned("last_position")?, row.date("last_issued_on")?))
 }

@@ -1,22 +1,25 @@
 //! Keys for programs.
 
 use jiff::Timestamp;
-use sqlx::QueryBuilder;
-use sqlx::sqlite::{Sqlite, SqliteRow};
 
-use super::super::columns::{Columns, id_bytes, json_text, micros};
-use super::super::error::fault;
-use super::super::{SqliteStore, page};
+use super::super::columns::{Row, json_text, micros};
+use super::super::statement::Statement;
+use super::super::{SqlStore, page};
 use crate::domain::ids::{ApiKeyId, OrganizationId};
 use crate::store::{ApiKey, Page, PageRequest, StoreError};
 
-pub(super) async fn insert(store: &SqliteStore, key: &ApiKey) -> Result<(), StoreError> {
-    let insert = sqlx::query(
+/// Every column by name: a statement that said `*` would fail on connections that prepared it before
+/// another node's migration added a column.
+const COLUMNS: &str = "id, organization, name, roles, secret_hash, prefix, created_at, last_used_at, \
+    revoked_at";
+
+pub(super) async fn insert(store: &SqlStore, key: &ApiKey) -> Result<(), StoreError> {
+    let insert = Statement::new(
         "INSERT INTO api_keys (id, organization, name, roles, secret_hash, prefix, created_at, \
          last_used_at, revoked_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
     )
-    .bind(id_bytes(key.id.uuid()))
-    .bind(id_bytes(key.organization.uuid()))
+    .bind(key.id.uuid())
+    .bind(key.organization.uuid())
     .bind(key.name.clone())
     .bind(json_text(&key.roles)?)
     .bind(key.secret_hash.clone())
@@ -24,88 +27,82 @@ pub(super) async fn insert(store: &SqliteStore, key: &ApiKey) -> Result<(), Stor
     .bind(micros(key.created_at))
     .bind(key.last_used_at.map(micros))
     .bind(key.revoked_at.map(micros));
-    store.writer.execute(insert).await.map(|_| ())
+    store.database.execute(insert).await.map(|_| ())
 }
 
 pub(super) async fn by_hash(
-    store: &SqliteStore,
+    store: &SqlStore,
     secret_hash: &str,
 ) -> Result<Option<ApiKey>, StoreError> {
-    let row = sqlx::query("SELECT * FROM api_keys WHERE secret_hash = $1")
-        .bind(secret_hash.to_owned())
-        .fetch_optional(&store.reader)
-        .await
-        .map_err(fault)?;
+    let statement = Statement::new("SELECT ")
+        .and(COLUMNS)
+        .and(" FROM api_keys WHERE secret_hash = $1")
+        .bind(secret_hash.to_owned());
+    let row = store.database.fetch_optional(&statement).await?;
     row.as_ref().map(api_key).transpose()
 }
 
 pub(super) async fn by_id(
-    store: &SqliteStore,
+    store: &SqlStore,
     organization: OrganizationId,
     id: ApiKeyId,
 ) -> Result<Option<ApiKey>, StoreError> {
-    let row = sqlx::query("SELECT * FROM api_keys WHERE id = $1 AND organization = $2")
-        .bind(id_bytes(id.uuid()))
-        .bind(id_bytes(organization.uuid()))
-        .fetch_optional(&store.reader)
-        .await
-        .map_err(fault)?;
+    let statement = Statement::new("SELECT ")
+        .and(COLUMNS)
+        .and(" FROM api_keys WHERE id = $1 AND organization = $2")
+        .bind(id.uuid())
+        .bind(organization.uuid());
+    let row = store.database.fetch_optional(&statement).await?;
     row.as_ref().map(api_key).transpose()
 }
 
 pub(super) async fn list(
-    store: &SqliteStore,
+    store: &SqlStore,
     organization: OrganizationId,
     page: &PageRequest<ApiKeyId>,
 ) -> Result<Page<ApiKey>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM api_keys WHERE organization = ");
-    query.push_bind(id_bytes(organization.uuid()));
+    let mut statement = Statement::new("SELECT ")
+        .and(COLUMNS)
+        .and(" FROM api_keys WHERE organization = ");
+    statement.push_bind(organization.uuid());
     if let Some(after) = page.starting_after {
         let Some(key) = by_id(store, organization, after).await? else {
             return Ok(page::empty());
         };
-        page::push_after(&mut query, micros(key.created_at), after.uuid());
+        page::push_after(&mut statement, micros(key.created_at), after.uuid());
     }
-    page::push_newest_first(&mut query, page.limit);
-    let rows = query
-        .build()
-        .fetch_all(&store.reader)
-        .await
-        .map_err(fault)?;
+    page::push_newest_first(&mut statement, page.limit);
+    let rows = store.database.fetch_all(&statement).await?;
     page::cut(&rows, page.limit, api_key)
 }
 
-pub(super) async fn touch(
-    store: &SqliteStore,
-    id: ApiKeyId,
-    at: Timestamp,
-) -> Result<(), StoreError> {
-    let update = sqlx::query(
+pub(super) async fn touch(store: &SqlStore, id: ApiKeyId, at: Timestamp) -> Result<(), StoreError> {
+    let update = Statement::new(
         "UPDATE api_keys SET last_used_at = $2 \
          WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)",
     )
-    .bind(id_bytes(id.uuid()))
+    .bind(id.uuid())
     .bind(micros(at));
-    store.writer.execute(update).await.map(|_| ())
+    store.database.execute(update).await.map(|_| ())
 }
 
 pub(super) async fn revoke(
-    store: &SqliteStore,
+    store: &SqlStore,
     organization: OrganizationId,
     id: ApiKeyId,
     at: Timestamp,
 ) -> Result<bool, StoreError> {
-    let update = sqlx::query(
+    let update = Statement::new(
         "UPDATE api_keys SET revoked_at = COALESCE(revoked_at, $3) \
          WHERE id = $1 AND organization = $2",
     )
-    .bind(id_bytes(id.uuid()))
-    .bind(id_bytes(organization.uuid()))
+    .bind(id.uuid())
+    .bind(organization.uuid())
     .bind(micros(at));
-    Ok(store.writer.execute(update).await? == 1)
+    Ok(store.database.execute(update).await? == 1)
 }
 
-fn api_key(row: &SqliteRow) -> Result<ApiKey, StoreError> {
+fn api_key(row: &Row) -> Result<ApiKey, StoreError> {
     Ok(ApiKey {
         id: ApiKeyId::new(row.id("id")?),
         organization: OrganizationId::new(row.id("organization")?),

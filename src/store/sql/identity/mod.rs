@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::SqliteStore;
+use super::SqlStore;
 use crate::domain::ids::{ApiKeyId, OrganizationId, SessionId, UserId};
 use crate::store::{
     ApiKey, IdentityStore, Page, PageRequest, Refreshed, Role, Session, SigningKey, StoreError,
@@ -19,13 +19,13 @@ mod users;
 pub(super) use users::{email_was_free, insert as insert_user};
 
 #[async_trait]
-impl IdentityStore for SqliteStore {
+impl IdentityStore for SqlStore {
     async fn any_user(&self) -> Result<bool, StoreError> {
         users::any(self).await
     }
 
     async fn insert_user(&self, user: &User) -> Result<(), StoreError> {
-        email_was_free(self.writer.execute(insert_user(user)?).await?)
+        email_was_free(self.database.execute(insert_user(user)?).await?)
     }
 
     async fn update_user(&self, user: &User) -> Result<(), StoreError> {
@@ -61,7 +61,7 @@ impl IdentityStore for SqliteStore {
         organization: OrganizationId,
         role: &str,
     ) -> Result<u64, StoreError> {
-        users::count_with_role(&self.reader, organization, role).await
+        users::with_role(self, organization, role).await
     }
 
     async fn roles(&self, organization: OrganizationId) -> Result<Vec<Role>, StoreError> {

@@ -1,25 +1,26 @@
 //! Users.
 
-use futures_util::TryStreamExt;
-use sqlx::sqlite::{Sqlite, SqliteConnection, SqliteRow};
-use sqlx::{Executor, QueryBuilder};
-
-use super::super::columns::{Columns, id_bytes, integer, json_text, micros};
+use super::super::columns::{Row, integer, json_text, micros};
+use super::super::database::Connection;
 use super::super::directory::one_row;
-use super::super::error::fault;
-use super::super::writer::BoundQuery;
-use super::super::{SqliteStore, page};
+use super::super::statement::Statement;
+use super::super::{SqlStore, page};
 use crate::domain::ids::{OrganizationId, UserId};
 use crate::store::{ADMINISTRATOR, Page, PageRequest, StoreError, User};
 
-pub(in super::super) fn insert(user: &User) -> Result<BoundQuery, StoreError> {
-    Ok(sqlx::query(
+/// Every column by name: a statement that said `*` would fail on connections that prepared it before
+/// another node's migration added a column.
+const COLUMNS: &str = "id, organization, version, first_name, last_name, email, roles, \
+    password_hash, created_at, updated_at";
+
+pub(in super::super) fn insert(user: &User) -> Result<Statement, StoreError> {
+    Ok(Statement::new(
         "INSERT INTO users (id, organization, version, first_name, last_name, email, roles, \
          password_hash, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
          ON CONFLICT (email) DO NOTHING",
     )
-    .bind(id_bytes(user.id.uuid()))
-    .bind(id_bytes(user.organization.uuid()))
+    .bind(user.id.uuid())
+    .bind(user.organization.uuid())
     .bind(integer(user.version))
     .bind(user.first_name.clone())
     .bind(user.last_name.clone())
@@ -39,22 +40,20 @@ pub(in super::super) const fn email_was_free(inserted: u64) -> Result<(), StoreE
     }
 }
 
-pub(super) async fn any(store: &SqliteStore) -> Result<bool, StoreError> {
-    let row = sqlx::query("SELECT 1 FROM users LIMIT 1")
-        .fetch_optional(&store.reader)
-        .await
-        .map_err(fault)?;
+pub(super) async fn any(store: &SqlStore) -> Result<bool, StoreError> {
+    let statement = Statement::new("SELECT 1 FROM users LIMIT 1");
+    let row = store.database.fetch_optional(&statement).await?;
     Ok(row.is_some())
 }
 
-pub(super) async fn update(store: &SqliteStore, user: &User) -> Result<(), StoreError> {
-    let update = sqlx::query(
+pub(super) async fn update(store: &SqlStore, user: &User) -> Result<(), StoreError> {
+    let update = Statement::new(
         "UPDATE users SET version = $3, first_name = $4, last_name = $5, email = $6, roles = $7, \
          password_hash = $8, updated_at = $9 \
          WHERE id = $1 AND organization = $2 AND version = $3 - 1",
     )
-    .bind(id_bytes(user.id.uuid()))
-    .bind(id_bytes(user.organization.uuid()))
+    .bind(user.id.uuid())
+    .bind(user.organization.uuid())
     .bind(integer(user.version))
     .bind(user.first_name.clone())
     .bind(user.last_name.clone())
@@ -65,15 +64,15 @@ pub(super) async fn update(store: &SqliteStore, user: &User) -> Result<(), Store
     let (organization, id) = (user.organization, user.id);
     let stays_administrator = user.roles.iter().any(|role| role == ADMINISTRATOR);
     store
-        .writer
-        .transaction(move |connection| {
+        .database
+        .transaction(update, move |connection, update| {
             Box::pin(async move {
-                let was = !stays_administrator && is_administrator(connection, id).await?;
-                let touched = update
-                    .execute(&mut *connection)
-                    .await
-                    .map_err(email_taken)?;
-                one_row(touched.rows_affected())?;
+                if stays_administrator {
+                    return change(connection, update).await;
+                }
+                connection.lock_organization(organization.uuid()).await?;
+                let was = is_administrator(connection, id).await?;
+                change(connection, update).await?;
                 if was {
                     keep_an_administrator(connection, organization).await
                 } else {
@@ -84,21 +83,33 @@ pub(super) async fn update(store: &SqliteStore, user: &User) -> Result<(), Store
         .await
 }
 
+async fn change(connection: &mut Connection<'_>, update: &Statement) -> Result<(), StoreError> {
+    let touched = connection
+        .execute(update)
+        .await
+        .map_err(|error| match error {
+            // The only unique field that an update changes.
+            StoreError::Conflict => StoreError::Taken { field: "email" },
+            other => other,
+        })?;
+    one_row(touched)
+}
+
 pub(super) async fn delete(
-    store: &SqliteStore,
+    store: &SqlStore,
     organization: OrganizationId,
     id: UserId,
 ) -> Result<bool, StoreError> {
-    let delete = sqlx::query("DELETE FROM users WHERE id = $1 AND organization = $2")
-        .bind(id_bytes(id.uuid()))
-        .bind(id_bytes(organization.uuid()));
+    let delete = Statement::new("DELETE FROM users WHERE id = $1 AND organization = $2")
+        .bind(id.uuid())
+        .bind(organization.uuid());
     store
-        .writer
-        .transaction(move |connection| {
+        .database
+        .transaction(delete, move |connection, delete| {
             Box::pin(async move {
+                connection.lock_organization(organization.uuid()).await?;
                 let was = is_administrator(connection, id).await?;
-                let touched = delete.execute(&mut *connection).await.map_err(fault)?;
-                let deleted = touched.rows_affected() == 1;
+                let deleted = connection.execute(delete).await? == 1;
                 if was && deleted {
                     keep_an_administrator(connection, organization).await?;
                 }
@@ -108,15 +119,9 @@ pub(super) async fn delete(
         .await
 }
 
-async fn is_administrator(
-    connection: &mut SqliteConnection,
-    id: UserId,
-) -> Result<bool, StoreError> {
-    let row = sqlx::query("SELECT roles FROM users WHERE id = $1")
-        .bind(id_bytes(id.uuid()))
-        .fetch_optional(connection)
-        .await
-        .map_err(fault)?;
+async fn is_administrator(connection: &mut Connection<'_>, id: UserId) -> Result<bool, StoreError> {
+    let statement = Statement::new("SELECT roles FROM users WHERE id = $1").bind(id.uuid());
+    let row = connection.fetch_optional(&statement).await?;
     let roles: Vec<String> = row
         .map(|row| row.json("roles"))
         .transpose()?
@@ -124,83 +129,89 @@ async fn is_administrator(
     Ok(roles.iter().any(|role| role == ADMINISTRATOR))
 }
 
-/// Refuses what would lock everybody out. Stands in the transaction of the change, so that two
-/// administrators who remove each other do not both succeed.
+/// Refuses what would lock everybody out. Stands in the transaction of the change, behind
+/// the organization's lock, so that two administrators who remove each other do not both succeed.
 async fn keep_an_administrator(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection<'_>,
     organization: OrganizationId,
 ) -> Result<(), StoreError> {
-    if count_with_role(connection, organization, ADMINISTRATOR).await? == 0 {
+    let users = connection.fetch_all(&roles_of_users(organization)).await?;
+    if count_with_role(&users, ADMINISTRATOR)? == 0 {
         return Err(StoreError::LastAdministrator);
     }
     Ok(())
 }
 
 /// Reads every user of the organization: asked for only when a role is taken away.
-pub(super) async fn count_with_role<'e>(
-    executor: impl Executor<'e, Database = Sqlite>,
+pub(super) async fn with_role(
+    store: &SqlStore,
     organization: OrganizationId,
     role: &str,
 ) -> Result<u64, StoreError> {
-    let mut rows = sqlx::query("SELECT roles FROM users WHERE organization = $1")
-        .bind(id_bytes(organization.uuid()))
-        .fetch(executor);
+    let users = store
+        .database
+        .fetch_all(&roles_of_users(organization))
+        .await?;
+    count_with_role(&users, role)
+}
+
+fn roles_of_users(organization: OrganizationId) -> Statement {
+    Statement::new("SELECT roles FROM users WHERE organization = $1").bind(organization.uuid())
+}
+
+fn count_with_role(users: &[Row], role: &str) -> Result<u64, StoreError> {
     let mut count = 0;
-    while let Some(row) = rows.try_next().await.map_err(fault)? {
-        let roles: Vec<String> = row.json("roles")?;
+    for user in users {
+        let roles: Vec<String> = user.json("roles")?;
         count += u64::from(roles.iter().any(|held| held == role));
     }
     Ok(count)
 }
 
-pub(super) async fn by_id(store: &SqliteStore, id: UserId) -> Result<Option<User>, StoreError> {
-    let row = sqlx::query("SELECT * FROM users WHERE id = $1")
-        .bind(id_bytes(id.uuid()))
-        .fetch_optional(&store.reader)
-        .await
-        .map_err(fault)?;
+pub(super) async fn by_id(store: &SqlStore, id: UserId) -> Result<Option<User>, StoreError> {
+    let statement = Statement::new("SELECT ")
+        .and(COLUMNS)
+        .and(" FROM users WHERE id = $1")
+        .bind(id.uuid());
+    let row = store.database.fetch_optional(&statement).await?;
     row.as_ref().map(user).transpose()
 }
 
-pub(super) async fn by_email(store: &SqliteStore, email: &str) -> Result<Option<User>, StoreError> {
-    let row = sqlx::query("SELECT * FROM users WHERE email = $1")
-        .bind(email.to_owned())
-        .fetch_optional(&store.reader)
-        .await
-        .map_err(fault)?;
+pub(super) async fn by_email(store: &SqlStore, email: &str) -> Result<Option<User>, StoreError> {
+    let statement = Statement::new("SELECT ")
+        .and(COLUMNS)
+        .and(" FROM users WHERE email = $1")
+        .bind(email.to_owned());
+    let row = store.database.fetch_optional(&statement).await?;
     row.as_ref().map(user).transpose()
 }
 
 pub(super) async fn list(
-    store: &SqliteStore,
+    store: &SqlStore,
     organization: OrganizationId,
     page: &PageRequest<UserId>,
 ) -> Result<Page<User>, StoreError> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM users WHERE organization = ");
-    query.push_bind(id_bytes(organization.uuid()));
+    let mut statement = Statement::new("SELECT ")
+        .and(COLUMNS)
+        .and(" FROM users WHERE organization = ");
+    statement.push_bind(organization.uuid());
     if let Some(after) = page.starting_after {
-        let created_at: Option<i64> =
-            sqlx::query_scalar("SELECT created_at FROM users WHERE id = $1 AND organization = $2")
-                .bind(id_bytes(after.uuid()))
-                .bind(id_bytes(organization.uuid()))
-                .fetch_optional(&store.reader)
-                .await
-                .map_err(fault)?;
-        let Some(created_at) = created_at else {
+        let start =
+            Statement::new("SELECT created_at FROM users WHERE id = $1 AND organization = $2")
+                .bind(after.uuid())
+                .bind(organization.uuid());
+        let Some(start) = store.database.fetch_optional(&start).await? else {
             return Ok(page::empty());
         };
-        page::push_after(&mut query, created_at, after.uuid());
+        let created_at = start.integer("created_at")?;
+        page::push_after(&mut statement, created_at, after.uuid());
     }
-    page::push_newest_first(&mut query, page.limit);
-    let rows = query
-        .build()
-        .fetch_all(&store.reader)
-        .await
-        .map_err(fault)?;
+    page::push_newest_first(&mut statement, page.limit);
+    let rows = store.database.fetch_all(&statement).await?;
     page::cut(&rows, page.limit, user)
 }
 
-fn user(row: &SqliteRow) -> Result<User, StoreError> {
+fn user(row: &Row) -> Result<User, StoreError> {
     Ok(User {
         id: UserId::new(row.id("id")?),
         organization: OrganizationId::new(row.id("organization")?),
@@ -213,12 +224,4 @@ fn user(row: &SqliteRow) -> Result<User, StoreError> {
         created_at: row.timestamp("created_at")?,
         updated_at: row.timestamp("updated_at")?,
     })
-}
-
-/// The only unique field that an update changes.
-fn email_taken(error: sqlx::Error) -> StoreError {
-    match error.as_database_error() {
-        Some(database) if database.is_unique_violation() => StoreError::Taken { field: "email" },
-        _ => fault(error),
-    }
 }

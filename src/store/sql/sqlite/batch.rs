@@ -10,9 +10,10 @@ use std::sync::{Arc, LazyLock};
 
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{Arguments, Encode, Row, Sqlite, Type};
+use uuid::Uuid;
 
-use super::error::{corrupt, fault};
-use super::prepared::{HistoryRow, PreparedCommit};
+use super::super::error::{corrupt, fault};
+use super::super::prepared::{HistoryRow, PreparedCommit};
 use super::writer::run;
 use crate::store::StoreError;
 
@@ -36,14 +37,14 @@ impl Kind {
     const ALL: [Self; 3] = [Self::Create, Self::Relist, Self::Advance];
 
     const fn of(commit: &PreparedCommit) -> Self {
-        match (commit.is_new(), &commit.listing) {
+        match (commit.is_new(), commit.relisted) {
             (true, _) => Self::Create,
-            (false, Some(_)) => Self::Relist,
-            (false, None) => Self::Advance,
+            (false, true) => Self::Relist,
+            (false, false) => Self::Advance,
         }
     }
 
-    const fn statement(self) -> &'static LazyLock<Statement> {
+    const fn statement(self) -> &'static LazyLock<ManyRows> {
         match self {
             Self::Create => &INSERT_INVOICES,
             Self::Relist => &UPDATE_INVOICES,
@@ -53,23 +54,24 @@ impl Kind {
 
     /// The values of the kind's statement, which all begin alike.
     fn bind(self, commit: &PreparedCommit, row: &mut Values) {
-        row.add(commit.id.clone());
+        row.add(commit.id);
         row.add(commit.version);
         row.add(commit.epoch);
         row.add(commit.updated_at);
         row.add(commit.wake_at);
         row.add(Arc::clone(&commit.snapshot));
-        if let Some(listing) = &commit.listing {
+        if self != Self::Advance {
+            let listing = &commit.listing;
             row.add(listing.status);
             row.add(listing.number.clone());
-            row.add(listing.customer.clone());
+            row.add(listing.customer);
             row.add(listing.currency.clone());
             row.add(listing.overdue);
             row.add(listing.issued_on.clone());
             row.add(Arc::clone(&listing.search));
         }
         if self == Self::Create {
-            row.add(commit.organization.clone());
+            row.add(commit.organization);
             row.add(commit.shard);
             row.add(commit.created_at);
         } else {
@@ -79,12 +81,12 @@ impl Kind {
 }
 
 /// One statement in all its sizes.
-struct Statement {
+struct ManyRows {
     columns: usize,
     sizes: [String; SIZES],
 }
 
-impl Statement {
+impl ManyRows {
     fn new(before: &str, columns: usize, after: &str) -> Self {
         // Unnumbered placeholders: SQLite looks up each numbered one in a list of all of them,
         // which makes a wide statement slow.
@@ -104,8 +106,8 @@ impl Statement {
     }
 }
 
-static INSERT_INVOICES: LazyLock<Statement> = LazyLock::new(|| {
-    Statement::new(
+static INSERT_INVOICES: LazyLock<ManyRows> = LazyLock::new(|| {
+    ManyRows::new(
         "INSERT INTO invoices (id, version, epoch, updated_at, wake_at, snapshot, status, number, \
          customer, currency, overdue, issued_on, search, organization, shard, created_at) VALUES ",
         16,
@@ -113,8 +115,8 @@ static INSERT_INVOICES: LazyLock<Statement> = LazyLock::new(|| {
     )
 });
 
-static UPDATE_INVOICES: LazyLock<Statement> = LazyLock::new(|| {
-    Statement::new(
+static UPDATE_INVOICES: LazyLock<ManyRows> = LazyLock::new(|| {
+    ManyRows::new(
         "WITH change (id, version, epoch, updated_at, wake_at, snapshot, status, number, \
          customer, currency, overdue, issued_on, search, expected_version) AS (VALUES ",
         14,
@@ -127,8 +129,8 @@ static UPDATE_INVOICES: LazyLock<Statement> = LazyLock::new(|| {
     )
 });
 
-static UPDATE_SNAPSHOTS: LazyLock<Statement> = LazyLock::new(|| {
-    Statement::new(
+static UPDATE_SNAPSHOTS: LazyLock<ManyRows> = LazyLock::new(|| {
+    ManyRows::new(
         "WITH change (id, version, epoch, updated_at, wake_at, snapshot, expected_version) AS \
          (VALUES ",
         7,
@@ -139,16 +141,16 @@ static UPDATE_SNAPSHOTS: LazyLock<Statement> = LazyLock::new(|| {
     )
 });
 
-static INSERT_HISTORY: LazyLock<Statement> = LazyLock::new(|| {
-    Statement::new(
+static INSERT_HISTORY: LazyLock<ManyRows> = LazyLock::new(|| {
+    ManyRows::new(
         "INSERT INTO history (invoice, version, at, body, event) VALUES ",
         5,
         "",
     )
 });
 
-static INSERT_FEED: LazyLock<Statement> = LazyLock::new(|| {
-    Statement::new(
+static INSERT_FEED: LazyLock<ManyRows> = LazyLock::new(|| {
+    ManyRows::new(
         "INSERT INTO feed (organization, invoice, version, event_id) VALUES ",
         4,
         "",
@@ -176,9 +178,7 @@ pub(super) async fn write(
     commits: &[PreparedCommit],
 ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
     let mut ids = HashSet::with_capacity(commits.len());
-    let each_once = commits
-        .iter()
-        .all(|commit| ids.insert(commit.id.as_slice()));
+    let each_once = commits.iter().all(|commit| ids.insert(commit.id));
     let verdicts = if each_once && write_together(connection, commits).await? {
         vec![Ok(()); commits.len()]
     } else {
@@ -246,7 +246,7 @@ async fn refusal(
     commit: &PreparedCommit,
 ) -> Result<StoreError, StoreError> {
     let stored = sqlx::query("SELECT epoch FROM invoices WHERE id = $1")
-        .bind(commit.id.clone())
+        .bind(commit.id)
         .fetch_optional(connection)
         .await
         .map_err(fault)?;
@@ -272,7 +272,7 @@ async fn write_history(
         &INSERT_HISTORY,
         &rows,
         |(commit, history), row| {
-            row.add(commit.id.clone());
+            row.add(commit.id);
             row.add(history.version);
             row.add(history.at);
             row.add(Arc::clone(&history.body));
@@ -280,19 +280,19 @@ async fn write_history(
         },
     )
     .await?;
-    let events: Vec<(&PreparedCommit, &HistoryRow, &Vec<u8>)> = rows
+    let events: Vec<(&PreparedCommit, &HistoryRow, Uuid)> = rows
         .into_iter()
-        .filter_map(|(commit, row)| row.event.as_ref().map(|event| (commit, row, &event.id)))
+        .filter_map(|(commit, row)| row.event.as_ref().map(|event| (commit, row, event.id)))
         .collect();
     write_rows(
         connection,
         &INSERT_FEED,
         &events,
         |(commit, history, event_id), row| {
-            row.add(commit.organization.clone());
-            row.add(commit.id.clone());
+            row.add(commit.organization);
+            row.add(commit.id);
             row.add(history.version);
-            row.add((*event_id).clone());
+            row.add(*event_id);
         },
     )
     .await?;
@@ -302,7 +302,7 @@ async fn write_history(
 /// Writes rows with as few statements as their number allows; how many were touched.
 async fn write_rows<T>(
     connection: &mut SqliteConnection,
-    statement: &'static LazyLock<Statement>,
+    statement: &'static LazyLock<ManyRows>,
     rows: &[T],
     bind: impl Fn(&T, &mut Values),
 ) -> Result<u64, StoreError> {

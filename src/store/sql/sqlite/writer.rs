@@ -3,7 +3,6 @@
 //! A durable commit costs one flush of the disk however much it holds, so under load many callers
 //! share one (group commit). Nobody is answered before the flush.
 
-use std::fs::File;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,9 +14,10 @@ use sqlx::{ConnectOptions, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::super::DirectoryLock;
+use super::super::error::{fault, unavailable};
+use super::super::prepared::PreparedCommit;
 use super::batch;
-use super::error::{fault, unavailable};
-use super::prepared::PreparedCommit;
 use crate::store::StoreError;
 
 /// Jobs that wait before callers do.
@@ -114,7 +114,7 @@ impl Writer {
         connection: SqliteConnection,
         options: SqliteConnectOptions,
         max_batch: usize,
-        lock: Arc<File>,
+        lock: Arc<DirectoryLock>,
     ) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let failing = Arc::new(AtomicBool::new(false));
@@ -235,7 +235,7 @@ struct Task {
     failing: Arc<AtomicBool>,
     events: Arc<AtomicU64>,
     /// The data directory is ours until the last write is done.
-    _lock: Arc<File>,
+    _lock: Arc<DirectoryLock>,
 }
 
 /// A batch, sorted by kind.
@@ -412,7 +412,7 @@ mod tests {
             )
             .await
             .unwrap();
-            let lock = Arc::new(tempfile::tempfile().unwrap());
+            let lock = Arc::new(DirectoryLock::take(directory.path()).unwrap());
             let writer = Writer::start(connection, options.clone(), 256, lock);
             Self {
                 writer,

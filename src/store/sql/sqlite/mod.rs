@@ -1,0 +1,149 @@
+//! SQLite: one file, one writer, a few readers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::future::BoxFuture;
+use sqlx::SqlitePool;
+
+mod batch;
+mod open;
+mod writer;
+
+pub use open::{SqliteOptions, SqliteStore};
+
+use super::columns::Row;
+use super::database::Connection;
+use super::error::fault;
+use super::prepared::PreparedCommit;
+use super::series;
+use super::statement::Statement;
+use crate::domain::ids::{InvoiceId, OrganizationId};
+use crate::domain::invoice::command::AllocatedNumber;
+use crate::store::StoreError;
+use writer::{Writer, run};
+
+/// An open file. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Sqlite {
+    reader: SqlitePool,
+    writer: Writer,
+    /// Events that were committed and that `publish` has not told of yet.
+    untold: Arc<AtomicU64>,
+}
+
+impl Sqlite {
+    fn new(reader: SqlitePool, writer: Writer) -> Self {
+        Self {
+            reader,
+            untold: writer.events(),
+            writer,
+        }
+    }
+
+    pub(super) async fn fetch_all(&self, statement: &Statement) -> Result<Vec<Row>, StoreError> {
+        let rows = statement.for_sqlite().fetch_all(&self.reader).await;
+        Ok(rows.map_err(fault)?.into_iter().map(Row::Sqlite).collect())
+    }
+
+    pub(super) async fn execute(&self, statement: &Statement) -> Result<u64, StoreError> {
+        self.writer.execute(statement.for_sqlite()).await
+    }
+
+    pub(super) async fn execute_returning(
+        &self,
+        statement: Statement,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.writer
+            .statement(move |connection| {
+                Box::pin(async move { Connection::Sqlite(connection).fetch_all(&statement).await })
+            })
+            .await
+    }
+
+    /// The writer's queue is the only way in: nobody else writes meanwhile.
+    pub(super) async fn transaction<T, S, F>(&self, given: S, run: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        S: Send + Sync + 'static,
+        F: for<'c> Fn(&'c mut Connection<'_>, &'c S) -> BoxFuture<'c, Result<T, StoreError>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.writer
+            .transaction(move |connection| {
+                Box::pin(async move { run(&mut Connection::Sqlite(connection), &given).await })
+            })
+            .await
+    }
+
+    /// Writes one command's outcome together with others that wait.
+    pub(super) async fn commit(&self, commit: PreparedCommit) -> Result<(), StoreError> {
+        self.writer.commit(commit).await
+    }
+
+    /// Writes a new invoice together with the number that it brings along.
+    pub(super) async fn commit_with_number(
+        &self,
+        commit: PreparedCommit,
+        organization: OrganizationId,
+        id: InvoiceId,
+        brought: AllocatedNumber,
+    ) -> Result<(), StoreError> {
+        let events = commit.event_count() as u64;
+        self.writer
+            .transaction(move |connection| {
+                Box::pin(async move {
+                    let mut shared = Connection::Sqlite(connection);
+                    // Before the number: a repeat of this very commit holds it already.
+                    let known =
+                        Statement::new("SELECT 1 FROM invoices WHERE id = $1").bind(id.uuid());
+                    if shared.fetch_optional(&known).await?.is_some() {
+                        return Err(StoreError::Conflict);
+                    }
+                    series::reserve(&mut shared, organization, id, &brought).await?;
+                    // Which is therefore not refused, nor is the transaction begun anew by it.
+                    batch::write(connection, &[commit])
+                        .await?
+                        .into_iter()
+                        .collect::<Result<(), StoreError>>()
+                })
+            })
+            .await?;
+        self.untold.fetch_add(events, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// The writer gave the events their places with the commit: they only have to be told of.
+    pub(super) fn publish(&self, limit: u16) -> u64 {
+        let limit = u64::from(limit);
+        let taken = self
+            .untold
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |untold| {
+                Some(untold.saturating_sub(limit))
+            });
+        taken.unwrap_or_else(|untold| untold).min(limit)
+    }
+
+    /// Finishes what waits to be written, refuses what comes after, and leaves one clean file.
+    pub(super) async fn close(&self) -> Result<(), StoreError> {
+        use sqlx::Connection as _;
+
+        let connection = self.writer.close().await;
+        self.reader.close().await;
+        if let Some(mut connection) = connection {
+            run(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
+            connection.close().await.map_err(fault)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn queue_len(&self) -> usize {
+        self.writer.queue_len()
+    }
+
+    pub(super) fn is_failing(&self) -> bool {
+        self.writer.is_failing()
+    }
+}

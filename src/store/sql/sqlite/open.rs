@@ -1,0 +1,181 @@
+//! Opening the file: lock, connect, migrate.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, SqliteConnection};
+
+use super::super::error::{fault, migration_fault};
+use super::super::open::{StoreHandle, stores};
+use super::super::{Database, DirectoryLock};
+use super::Sqlite;
+use super::writer::Writer;
+use crate::store::{StoreError, Stores};
+
+static MIGRATOR: Migrator = sqlx::migrate!("./migrations/sqlite");
+
+/// The database's file in the data directory.
+const FILE_NAME: &str = "faktor.db";
+/// How long to wait for a program that holds the database, such as a backup.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a read waits for a connection.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Readers that nobody needs are closed after this.
+const READER_IDLE: Duration = Duration::from_mins(1);
+/// Room for every statement of the writer, in all its sizes.
+const STATEMENT_CACHE: usize = 128;
+/// The log is cut to this after a checkpoint, in bytes.
+const LOG_LIMIT_BYTES: &str = "16777216";
+
+/// What can be set of the database.
+#[derive(Debug, Clone)]
+pub struct SqliteOptions {
+    /// Connections that read, at most.
+    pub readers: u32,
+    /// The writer's page cache, in KiB.
+    pub writer_cache_kib: u32,
+    /// Each reader's page cache, in KiB.
+    pub reader_cache_kib: u32,
+    /// Writes of one transaction, at most; 1 does without group commit.
+    pub max_batch: usize,
+    /// Further pragmas of the writer, such as a limit on the file's size.
+    pub writer_pragmas: Vec<(String, String)>,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            readers: 4,
+            writer_cache_kib: 8 * 1024,
+            // The system's own cache is behind it.
+            reader_cache_kib: 512,
+            max_batch: 256,
+            writer_pragmas: Vec::new(),
+        }
+    }
+}
+
+/// Every store of a node, in one SQLite file.
+pub struct SqliteStore;
+
+impl SqliteStore {
+    /// Opens the data directory, which is made if it is missing, and brings its schema up to date.
+    ///
+    /// Refuses with `InUse`, `SchemaTooNew`, `Corrupt`, or `Unavailable`.
+    pub async fn open(
+        directory: &Path,
+        options: SqliteOptions,
+    ) -> Result<(Stores, StoreHandle), StoreError> {
+        let lock = Arc::new(DirectoryLock::take(directory)?);
+        let base = SqliteConnectOptions::new()
+            .filename(directory.join(FILE_NAME))
+            .busy_timeout(BUSY_TIMEOUT)
+            .statement_cache_capacity(STATEMENT_CACHE)
+            .pragma("temp_store", "MEMORY")
+            .disable_statement_logging();
+        let mut writing = base
+            .clone()
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .pragma("journal_size_limit", LOG_LIMIT_BYTES)
+            .pragma("cache_size", format!("-{}", options.writer_cache_kib))
+            .thread_name(|_| "store-writer".to_owned());
+        for (key, value) in options.writer_pragmas {
+            writing = writing.pragma(key, value);
+        }
+        let reading = base
+            .read_only(true)
+            .pragma("cache_size", format!("-{}", options.reader_cache_kib))
+            .thread_name(|number| format!("store-reader-{number}"));
+
+        let mut connection = writing.connect().await.map_err(fault)?;
+        migrate(&mut connection).await?;
+        let reader = SqlitePoolOptions::new()
+            .max_connections(options.readers)
+            .acquire_timeout(READ_TIMEOUT)
+            .idle_timeout(READER_IDLE)
+            .max_lifetime(None)
+            // A file does not hang up: no ping before each use.
+            .test_before_acquire(false)
+            .connect_lazy_with(reading);
+        let writer = Writer::start(connection, writing, options.max_batch, Arc::clone(&lock));
+        let database = Database::Sqlite(Sqlite::new(reader, writer));
+        Ok(stores(database, Some(lock)))
+    }
+}
+
+/// Brings the schema up to date, and refuses one that is newer than this binary.
+async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let known = MIGRATOR
+        .iter()
+        .map(|migration| migration.version)
+        .max()
+        .unwrap_or_default();
+    let has_schema: Option<i64> = sqlx::query_scalar(
+        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'",
+    )
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(fault)?;
+    if has_schema.is_some() {
+        let found: Option<i64> = sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(fault)?;
+        if let Some(found) = found.filter(|found| *found > known) {
+            return Err(StoreError::SchemaTooNew { found, known });
+        }
+    }
+    MIGRATOR
+        .run_direct(None, connection, false)
+        .await
+        .map_err(|error| migration_fault(error, known))
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{Connection as _, Executor as _, Row as _, SqliteConnection};
+
+    const FOUNDATION: &str = include_str!("../../../../migrations/sqlite/0001_foundation.sql");
+    const IN_COMMIT_ORDER: &str =
+        include_str!("../../../../migrations/sqlite/0002_feed_in_commit_order.sql");
+
+    #[tokio::test]
+    async fn the_migration_keeps_every_event_once_and_in_order() {
+        let mut database = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        database.execute(FOUNDATION).await.unwrap();
+        // Of organization 1, 11 and 12 are published, and 12 is still to be taken from the outbox;
+        // 13 and 14 wait.
+        database
+            .execute(
+                "INSERT INTO feed (organization, position, event_id, invoice, version) VALUES \
+                 (x'01', 2, x'12', x'aa', 2), (x'02', 1, x'21', x'bb', 1), \
+                 (x'01', 1, x'11', x'aa', 1); \
+                 INSERT INTO outbox (sequence, organization, invoice, version, event_id) VALUES \
+                 (9, x'01', x'aa', 4, x'14'), (8, x'01', x'aa', 3, x'13'), \
+                 (7, x'01', x'aa', 2, x'12')",
+            )
+            .await
+            .unwrap();
+        database.execute(IN_COMMIT_ORDER).await.unwrap();
+        for (organization, expected) in [(1_u8, vec![11, 12, 13, 14]), (2, vec![21])] {
+            let rows = sqlx::query(
+                "SELECT hex(event_id) FROM feed WHERE organization = $1 ORDER BY sequence",
+            )
+            .bind(vec![organization])
+            .fetch_all(&mut database)
+            .await
+            .unwrap();
+            let events: Vec<u32> = rows
+                .iter()
+                .map(|row| row.get::<String, _>(0).parse().unwrap())
+                .collect();
+            assert_eq!(events, expected);
+        }
+    }
+}
