@@ -194,7 +194,7 @@ fn what_a_setting_may_not_be_is_refused() {
             ],
         ),
         ("MAIL__FROM_NAME", &["a\nb"]),
-        ("PAYMENTS__PROVIDER", &["stripe", "Sandbox"]),
+        ("PAYMENTS__PROVIDER", &["paypal", "Sandbox"]),
         ("AUTH__CACHE_TTL_S", &["6"]),
         ("LOG__FILTER", &["", "faktor=loud"]),
     ] {
