@@ -17,6 +17,10 @@ mod invoices;
 mod lists;
 #[cfg(test)]
 #[path = "../support/postgres_database.rs"]
+#[expect(
+    dead_code,
+    reason = "shared with the tests of PostgreSQL alone, which use more of it"
+)]
 mod postgres_database;
 #[cfg(test)]
 #[path = "../store_sample/mod.rs"]
