@@ -20,6 +20,10 @@ mod lists;
 mod mongo_database;
 #[cfg(test)]
 #[path = "../support/postgres_database.rs"]
+#[expect(
+    dead_code,
+    reason = "shared with the tests of PostgreSQL alone, which use more of it"
+)]
 mod postgres_database;
 #[cfg(test)]
 #[path = "../store_sample/mod.rs"]

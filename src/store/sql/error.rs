@@ -89,6 +89,9 @@ fn by_state(state: &str, message: &str) -> StoreError {
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => {
             "the database ended the connection: it is stopping, starting, or told to"
         }
+        "28000" | "28P01" | "3D000" | "42501" => {
+            return unavailable(format!("the database refuses this node: {message}"));
+        }
         "22021" | "22P05" | "XX001" | "XX002" => return corrupt(message),
         _ => {
             return unavailable(format!(
