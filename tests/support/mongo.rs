@@ -48,7 +48,7 @@ impl TestDatabase {
 }
 
 /// Long enough for thousands of operations that wait for each other.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Another node's view of the invoices at `url`.
 pub(crate) async fn stores(url: &str, relational: Stores, patience: Duration) -> Stores {
