@@ -6,8 +6,6 @@
     reason = "what a test relies on ends the test"
 )]
 
-#[path = "support/backends.rs"]
-mod backends;
 #[path = "events_kafka/broker.rs"]
 mod broker;
 #[path = "events_kafka/faults.rs"]
@@ -15,3 +13,5 @@ mod faults;
 #[path = "events_kafka/publishing.rs"]
 mod publishing;
 mod support;
+
+use support::backends;

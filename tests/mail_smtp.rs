@@ -7,8 +7,6 @@
     reason = "a test ends where it can't go on"
 )]
 
-#[path = "support/backends.rs"]
-mod backends;
 #[path = "mail_smtp/connections.rs"]
 mod connections;
 #[path = "mail_smtp/exchange.rs"]
@@ -21,6 +19,8 @@ mod protection;
 mod server;
 #[path = "support/mod.rs"]
 mod support;
+
+use support::backends;
 
 use std::time::Duration;
 

@@ -88,15 +88,16 @@ impl Backends {
         public_url: &str,
         clock: &Clock,
     ) -> Result<Self, BackendErrors> {
+        // On the heap: what they keep while they wait would make each caller's future large.
         let (stores, invoices, cache, mail, media, payments, events, oidc) = tokio::join!(
-            open_stores(config),
-            open_invoices(config),
-            open_cache(config),
-            open_mail(config),
-            open_media(config, clock),
-            open_payments(config, public_url, clock),
-            open_events(config),
-            open_oidc(config),
+            Box::pin(open_stores(config)),
+            Box::pin(open_invoices(config)),
+            Box::pin(open_cache(config)),
+            Box::pin(open_mail(config)),
+            Box::pin(open_media(config, clock)),
+            Box::pin(open_payments(config, public_url, clock)),
+            Box::pin(open_events(config)),
+            Box::pin(open_oidc(config)),
         );
         let mut errors = Vec::new();
         let stores = note(stores, &mut errors);
@@ -130,7 +131,13 @@ impl Backends {
                 stores
             }
         };
-        probes.extend(outside_probes(&cache, &mail, &media, &payments, &oidc));
+        probes.extend(outside_probes(
+            &cache,
+            &mail,
+            &media,
+            &payments,
+            oidc.as_ref(),
+        ));
         Ok(Self {
             stores,
             store,
@@ -161,7 +168,7 @@ fn outside_probes(
     mail: &Mail,
     media: &Media,
     payments: &Payments,
-    oidc: &Option<Issuer>,
+    oidc: Option<&Issuer>,
 ) -> Vec<Probe> {
     let (mail, media) = (mail.clone(), media.clone());
     let mut probes = vec![
@@ -189,7 +196,7 @@ fn outside_probes(
             async move { stripe.ping().await }
         }));
     }
-    if let Some(issuer) = oidc.clone() {
+    if let Some(issuer) = oidc.cloned() {
         probes.push(Probe::optional("oidc", move || ready(issuer.check())));
     }
     probes

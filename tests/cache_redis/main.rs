@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-#[path = "../support/backends.rs"]
-mod backends;
 #[path = "../support/fault_proxy.rs"]
 mod fault_proxy;
 mod faults;
@@ -11,5 +9,7 @@ mod nodes;
 mod sharing;
 #[path = "../support/mod.rs"]
 mod support;
+
+use support::backends;
 mod throttling;
 mod whole_node;

@@ -5,8 +5,6 @@
     reason = "a test that can't go on panics"
 )]
 
-#[path = "../support/backends.rs"]
-mod backends;
 mod cloudinary;
 mod cloudinary_double;
 mod files;
@@ -17,6 +15,8 @@ mod s3;
 mod s3_double;
 #[path = "../support/mod.rs"]
 mod support;
+
+use support::backends;
 
 use std::time::Duration;
 

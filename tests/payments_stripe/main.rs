@@ -7,10 +7,10 @@
     reason = "a test ends where it can't go on"
 )]
 
-#[path = "../support/backends.rs"]
-mod backends;
 #[path = "../support/mod.rs"]
 mod support;
+
+use support::backends;
 
 mod charges;
 mod fake;

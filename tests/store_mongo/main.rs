@@ -2,9 +2,6 @@
 //! and what happens when replies are lost.
 
 #[cfg(test)]
-#[path = "../support/backends.rs"]
-mod backends;
-#[cfg(test)]
 mod commits;
 #[cfg(test)]
 #[path = "../support/mongo.rs"]
@@ -25,3 +22,5 @@ mod shape;
 #[cfg(test)]
 #[path = "../support/mod.rs"]
 mod support;
+
+use support::backends;
