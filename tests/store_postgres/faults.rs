@@ -134,13 +134,13 @@ async fn write_versions(
             }
             Err(StoreError::Unavailable { .. }) => {
                 faults += 1;
-                let stored = until_it_works(|| stores.invoices.load(id)).await;
-                let stored = stored.unwrap();
+                let found = until_it_works(|| stores.invoices.load(id)).await;
+                let found = found.unwrap();
                 assert!(
-                    stored.version >= acknowledged,
+                    found.version >= acknowledged,
                     "an acknowledged write is gone"
                 );
-                present = stored;
+                present = found;
             }
             Err(other) => panic!("nobody else writes this invoice: {other:?}"),
         }
@@ -199,10 +199,10 @@ async fn connections_that_are_ended_in_the_middle_of_commits_lose_nothing_acknow
     assert!(faults > 0, "no commit noticed it");
 
     for (id, acknowledged, _) in &written {
-        let stored = stores.invoices.load(*id).await.unwrap().unwrap();
-        assert!(stored.version >= *acknowledged);
+        let found = stores.invoices.load(*id).await.unwrap().unwrap();
+        assert!(found.version >= *acknowledged);
         let history = stores.invoices.history(*id, 0, 30_000).await.unwrap();
-        assert!(history.iter().map(|it| it.version).eq(1..=stored.version));
+        assert!(history.iter().map(|it| it.version).eq(1..=found.version));
     }
     // Without a gap, in the order that this one caller asked in.
     let expected: Vec<String> = (1..=given.len()).map(|n| format!("2026-{n:04}")).collect();
@@ -273,13 +273,13 @@ async fn a_commit_whose_answer_is_lost_is_unavailable_and_then_found_by_reading(
         .unwrap_err();
     assert_eq!(reason(&error), "the database did not answer in time");
     link.set(Way::Open);
-    let stored = until_it_works(|| stores.invoices.load(invoice.id))
+    let found = until_it_works(|| stores.invoices.load(invoice.id))
         .await
         .unwrap();
-    assert_eq!(stored.version, 2, "it was written all the same");
+    assert_eq!(found.version, 2, "it was written all the same");
     stores
         .invoices
-        .commit(change(&stored, |_| {}))
+        .commit(change(&found, |_| {}))
         .await
         .unwrap();
     handle.close().await.unwrap();

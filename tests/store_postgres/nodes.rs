@@ -332,7 +332,7 @@ async fn readers_miss_no_event_while_two_nodes_commit_and_publish() {
         }
         told
     });
-    let follower = async {
+    let by_cursor = async {
         let mut seen = Vec::new();
         let mut after = None;
         while seen.len() < TOTAL {
@@ -362,7 +362,7 @@ async fn readers_miss_no_event_while_two_nodes_commit_and_publish() {
     let (_, told, followed, placed) = tokio::join!(
         join_all(writers),
         join_all(publishers),
-        follower,
+        by_cursor,
         by_position
     );
     assert_eq!(
