@@ -162,16 +162,16 @@ async fn a_write_that_nobody_can_tell_of_is_not_known_and_whoever_reads_first_do
             Ok(()) => invoice = (*commit.invoice).clone(),
             Err(StoreError::Unavailable { .. }) => {
                 unknown += 1;
-                let stored = stores.invoices.load(invoice.id).await.unwrap().unwrap();
-                lost += u64::from(stored.version == invoice.version);
+                let kept = stores.invoices.load(invoice.id).await.unwrap().unwrap();
+                lost += u64::from(kept.version == invoice.version);
                 // A repeat of it does nothing, and says that something came first.
-                if stored.version > invoice.version {
+                if kept.version > invoice.version {
                     assert_eq!(
                         stores.invoices.commit(commit).await,
                         Err(StoreError::Conflict)
                     );
                 }
-                invoice = stored;
+                invoice = kept;
             }
             Err(other) => panic!("{other:?}"),
         }
@@ -216,7 +216,7 @@ async fn a_server_that_is_gone_is_not_available_and_found_again() {
 }
 
 /// A change that makes the history larger by so many bytes.
-fn growing(before: &Invoice, bytes: usize, by: Initiator) -> Commit {
+fn growing(before: &Invoice, bytes: usize, by: &Initiator) -> Commit {
     let mut commit = change(before, |_| {});
     for recorded in &mut commit.recorded {
         recorded.request_id = "x".repeat(bytes);
@@ -236,13 +236,13 @@ async fn an_invoice_that_would_grow_too_large_takes_no_edits_but_can_still_be_pa
     stores.invoices.commit(creation(&invoice)).await.unwrap();
     let by_user = creation(&invoice).recorded[0].by.clone();
     for _ in 0..7 {
-        let commit = growing(&invoice, MIB, by_user.clone());
+        let commit = growing(&invoice, MIB, &by_user);
         stores.invoices.commit(commit.clone()).await.unwrap();
         invoice = (*commit.invoice).clone();
     }
     let refusal = stores
         .invoices
-        .commit(growing(&invoice, MIB, by_user.clone()))
+        .commit(growing(&invoice, MIB, &by_user))
         .await;
     let Err(StoreError::TooLarge { bytes, allowed }) = refusal else {
         panic!("{refusal:?}");
@@ -257,12 +257,12 @@ async fn an_invoice_that_would_grow_too_large_takes_no_edits_but_can_still_be_pa
         Some(invoice.clone())
     );
 
-    let payment = growing(&invoice, MIB, Initiator::Provider("stripe".to_owned()));
+    let payment = growing(&invoice, MIB, &Initiator::Provider("stripe".to_owned()));
     stores.invoices.commit(payment.clone()).await.unwrap();
     let (history, feed) = versions(&stores, &invoice).await;
     assert_eq!((history.len(), feed.len()), (9, 9));
     // One that is too large by itself is refused as well, before anything is asked.
-    let huge = growing(&payment.invoice, 13 * MIB, Initiator::System);
+    let huge = growing(&payment.invoice, 13 * MIB, &Initiator::System);
     let refusal = stores.invoices.commit(huge).await;
     assert!(
         matches!(refusal, Err(StoreError::TooLarge { allowed, .. }) if allowed == 12 * MIB as u64),

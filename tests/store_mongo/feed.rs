@@ -20,7 +20,7 @@ async fn whole_feed(stores: &Stores) -> Vec<PublicEvent> {
     placed.into_iter().map(|placed| placed.event).collect()
 }
 
-async fn written(stores: &Stores, changes: u64) -> Invoice {
+async fn written(stores: &Stores, changes: usize) -> Invoice {
     let mut invoice = draft(new_organization());
     stores.invoices.commit(creation(&invoice)).await.unwrap();
     for _ in 0..changes {
@@ -34,7 +34,7 @@ async fn written(stores: &Stores, changes: u64) -> Invoice {
 #[tokio::test(flavor = "multi_thread")]
 async fn several_publishers_at_once_place_each_event_once_and_in_order() {
     const INVOICES: usize = 12;
-    const CHANGES: u64 = 15;
+    const CHANGES: usize = 15;
     let Some(database) = TestDatabase::new().await else {
         return;
     };
@@ -43,7 +43,7 @@ async fn several_publishers_at_once_place_each_event_once_and_in_order() {
     for _ in 0..3 {
         nodes.push(stores(&database.url, relational.clone(), PATIENCE).await);
     }
-    let total = INVOICES * (1 + CHANGES as usize);
+    let total = INVOICES * (1 + CHANGES);
     let writers = (0..INVOICES).map(|number| written(&nodes[number % 3], CHANGES));
     let publishers = nodes.iter().map(|node| async {
         // Until all have their places, whoever gave them.
