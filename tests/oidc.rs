@@ -26,7 +26,7 @@ fn trusting(issuer: &str) -> impl FnOnce(&mut Config) {
     let issuer = issuer.to_owned();
     move |config| {
         config.oidc.issuer = issuer;
-        config.oidc.audience = AUDIENCE.to_owned();
+        AUDIENCE.clone_into(&mut config.oidc.audience);
     }
 }
 

@@ -94,16 +94,19 @@ async fn survives(way: Way, needed: Needed, lead: impl FnOnce(&mut Config, &Way)
         way.proxy.heal().await;
     }
     let healed = Instant::now();
-    let seen = load.finish().await;
-    check::all_is_well(&app, &seen).await;
+    let outcome = load.finish().await;
+    check::all_is_well(&app, &outcome).await;
     println!(
         "{} requests, {} of them answered 5xx and asked again; well {} ms after the last fault",
-        seen.requests,
-        seen.failures,
+        outcome.requests,
+        outcome.failures,
         healed.elapsed().as_millis()
     );
     if needed == Needed::No {
-        assert_eq!(seen.failures, 0, "requests failed that can do without it");
+        assert_eq!(
+            outcome.failures, 0,
+            "requests failed that can do without it"
+        );
     }
     if way.server != backend("KAFKA").unwrap_or_default() {
         way.proxy.remove().await;

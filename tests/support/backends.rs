@@ -4,10 +4,6 @@ use std::io::Write as _;
 
 /// The server's address, or none: then the test ends, having said so. Under `REQUIRE_BACKENDS=1` a
 /// missing server is a failure.
-#[expect(
-    clippy::print_stderr,
-    reason = "whoever runs the tests must see what was skipped"
-)]
 pub(crate) fn backend(name: &str) -> Option<String> {
     let variable = format!("FAKTOR_TEST_{name}_URL");
     let address = std::env::var(&variable)
