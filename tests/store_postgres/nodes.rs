@@ -1,6 +1,7 @@
 //! Several nodes on one database: what one writer guarantees in SQLite, locks and conditions do here.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use faktor::clock;
 use faktor::domain::ids::{InvoiceId, OrganizationId, SessionId, UserId};
@@ -8,6 +9,7 @@ use faktor::domain::invoice::{Invoice, State};
 use faktor::store::{ADMINISTRATOR, Epoch, Refreshed, Session, StoreError, Stores, User};
 use futures_util::future::join_all;
 use jiff::civil::date;
+use sqlx::Executor;
 
 use crate::open;
 use crate::postgres_database::TestDatabase;
@@ -381,6 +383,32 @@ async fn readers_miss_no_event_while_two_nodes_commit_and_publish() {
     }
     first.close().await.unwrap();
     second.close().await.unwrap();
+}
+
+/// A publisher that has taken places and not committed yet keeps the others waiting: otherwise a
+/// reader could see their later places first, and pass over the earlier ones.
+#[tokio::test]
+async fn publishers_of_different_nodes_take_turns() {
+    const PUBLISHING: i64 = 0x6661_6b74_6f72;
+    let Some(database) = TestDatabase::new().await else {
+        return;
+    };
+    let (stores, handle) = open(&database.url).await;
+    let invoice = draft(new_organization());
+    stores.invoices.commit(creation(&invoice)).await.unwrap();
+    let mut other = database.raw().await;
+    other.execute("BEGIN").await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(PUBLISHING)
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let publish = stores.feed.publish(10);
+    let early = tokio::time::timeout(Duration::from_millis(300), publish).await;
+    assert!(early.is_err(), "it did not wait: {early:?}");
+    other.execute("COMMIT").await.unwrap();
+    assert_eq!(stores.feed.publish(10).await.unwrap(), 1);
+    handle.close().await.unwrap();
 }
 
 #[tokio::test]
