@@ -17,8 +17,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::backends::backend;
 use crate::support::TestApp;
+use crate::support::backends::backend;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -59,6 +59,14 @@ impl Topic {
             url: format!("kafka://{brokers}"),
             prefix: format!("test-{}", new_uuid().simple()),
             brokers,
+        })
+    }
+
+    /// Where a node with this prefix publishes.
+    pub(crate) fn of(prefix: &str) -> Option<Self> {
+        Some(Self {
+            prefix: prefix.to_owned(),
+            ..Self::new()?
         })
     }
 

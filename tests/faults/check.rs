@@ -4,11 +4,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
+use crate::broker::{Topic, assert_in_order};
 use crate::load::Made;
 use crate::support::TestApp;
 use crate::support::backends::backend;
 
-pub(crate) async fn all_is_well(app: &TestApp, made: &Made) {
+pub(crate) async fn all_is_well(app: &TestApp, made: &Made, topic: &Topic) {
     for (id, number) in &made.invoices {
         let invoice = app
             .until(id, "paid, sent and quiet", |invoice| {
@@ -20,48 +21,65 @@ pub(crate) async fn all_is_well(app: &TestApp, made: &Made) {
             .await;
         assert_eq!(invoice["number"], *number);
         assert_eq!(invoice["totals"]["paid"], invoice["totals"]["total"]);
-        assert_eq!(charges(app, id).await, 1, "{id}");
         let document = app
             .get(&format!("/v1/invoices/{id}/document?format=pdf"))
             .await;
         assert_eq!(document.status.as_u16(), 200);
         assert!(document.bytes.starts_with(b"%PDF"));
     }
+    let charges = charges(app, made).await;
+    for (id, _) in &made.invoices {
+        assert_eq!(charges.get(id), Some(&1), "charges of {id}");
+    }
     numbers_have_no_gap(made);
-    each_change_was_told_once_and_in_order(app, made).await;
+    let told = each_change_was_told_once_and_in_order(app, made).await;
+    let records = topic
+        .read_until(|records| {
+            let seen: HashSet<_> = records
+                .iter()
+                .map(|record| record.headers["ce_id"].clone())
+                .collect();
+            seen.len() >= told.len()
+        })
+        .await;
+    assert_in_order(&records);
+    let seen: HashSet<_> = records
+        .into_iter()
+        .map(|mut record| record.headers.remove("ce_id").unwrap_or_default())
+        .collect();
+    assert_eq!(seen, told, "the events in Kafka are those of the feed");
     each_mail_arrived(app, made).await;
 }
 
-async fn charges(app: &TestApp, id: &str) -> usize {
+/// How often each invoice was charged, by the provider's own books.
+async fn charges(app: &TestApp, made: &Made) -> HashMap<String, usize> {
+    let mut charges = HashMap::new();
     if app.app.services.payments.name() != "stripe" {
-        return app.charges(id).await.len();
+        for (id, _) in &made.invoices {
+            charges.insert(id.clone(), app.charges(id).await.len());
+        }
+        return charges;
     }
-    // Stripe's books: the intents of this invoice that took money.
-    let stripe = backend("STRIPE").expect("Stripe");
-    let url = format!("{stripe}/v1/payment_intents?limit=100");
+    let url = format!(
+        "{}/v1/payment_intents?limit=100",
+        backend("STRIPE").expect("Stripe")
+    );
     let mut after = String::new();
-    let mut paid = 0;
     loop {
-        let page: Value = app
-            .client
-            .get(format!("{url}{after}"))
-            .bearer_auth("sk_test_faults_0123456789")
-            .send()
-            .await
-            .expect("Stripe's answer")
-            .json()
-            .await
-            .expect("a list");
+        let request = app.client.get(format!("{url}{after}"));
+        let request = request.bearer_auth("sk_test_faults_0123456789");
+        let answer = request.send().await.expect("Stripe's answer");
+        let page: Value = answer.json().await.expect("a list");
         let intents = page["data"].as_array().expect("a list");
-        paid += intents
-            .iter()
-            .filter(|intent| intent["metadata"]["invoice"] == id && intent["status"] == "succeeded")
-            .count();
+        for intent in intents.iter().filter(|it| it["status"] == "succeeded") {
+            let invoice = intent["metadata"]["invoice"].as_str().unwrap_or_default();
+            *charges.entry(invoice.to_owned()).or_default() += 1;
+        }
         match intents.last() {
             Some(last) if page["has_more"] == true => {
                 after = format!("&starting_after={}", last["id"].as_str().expect("an id"));
             }
-            _ => return paid,
+            _ => return charges,
         }
     }
 }
@@ -84,7 +102,8 @@ fn numbers_have_no_gap(made: &Made) {
     assert_eq!(positions, expected);
 }
 
-async fn each_change_was_told_once_and_in_order(app: &TestApp, made: &Made) {
+/// The ids of all events.
+async fn each_change_was_told_once_and_in_order(app: &TestApp, made: &Made) -> HashSet<String> {
     let mut told: HashMap<String, Vec<(u64, String)>> = HashMap::new();
     let mut ids = HashSet::new();
     let mut after = String::new();
@@ -97,7 +116,8 @@ async fn each_change_was_told_once_and_in_order(app: &TestApp, made: &Made) {
         let Some(last) = events.last() else { break };
         after = format!("&after={}", last["id"].as_str().expect("an id"));
         for event in events {
-            assert!(ids.insert(event["id"].to_string()), "told twice: {event}");
+            let event_id = event["id"].as_str().expect("an id").to_owned();
+            assert!(ids.insert(event_id), "told twice: {event}");
             let subject = event["subject"].as_str().expect("a subject").to_owned();
             let version = event["data"]["version"].as_u64().unwrap_or_default();
             let kind = event["type"].as_str().expect("a type").to_owned();
@@ -120,6 +140,7 @@ async fn each_change_was_told_once_and_in_order(app: &TestApp, made: &Made) {
             assert_eq!(times, 1, "{kind} of {id}: {events:?}");
         }
     }
+    ids
 }
 
 /// At least once, and all attempts of one invoice's mail under one Message-ID.
