@@ -652,7 +652,6 @@ async fn the_tree_has_every_part_and_all_shards() {
         "invoices",
         "inbox",
         "sweeper",
-        "reconcile",
     ];
     assert_eq!(names, parts);
     let find = |name: &str| -> TreeNode {

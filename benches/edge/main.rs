@@ -1,7 +1,7 @@
 //! What the whole node costs beside a bare server, measured from outside over HTTP.
 //!
 //! `cargo bench --bench edge`, or one section of it: `-- create`, `read`, `memory`, `activation`,
-//! `start`, `storm`. Absolute times are those of the machine; the ratios are taken between servers
+//! `start`, `storm`, `real` (which needs the servers of `scripts/services`). Absolute times are those of the machine; the ratios are taken between servers
 //! that run side by side and are asked in turns.
 
 #![expect(
@@ -14,6 +14,7 @@
 mod bare;
 mod client;
 mod memory;
+mod real;
 mod server;
 mod start;
 mod storm;
@@ -107,6 +108,9 @@ fn main() {
     }
     if runs("storm") {
         print(runtime.block_on(storm::storm()));
+    }
+    if runs("real") {
+        runtime.block_on(real::real());
     }
 }
 

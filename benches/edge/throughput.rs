@@ -18,14 +18,14 @@ const WARM_UP: Duration = Duration::from_secs(1);
 const READ_INVOICES: usize = 64;
 
 /// What one server did in one round.
-struct Round {
-    per_second: f64,
-    cpu_us: f64,
-    p50_ms: f64,
-    p99_ms: f64,
+pub(crate) struct Round {
+    pub(crate) per_second: f64,
+    pub(crate) cpu_us: f64,
+    pub(crate) p50_ms: f64,
+    pub(crate) p99_ms: f64,
 }
 
-async fn round(server: &Server, requests: &Requests) -> Round {
+pub(crate) async fn round(server: &Server, requests: &Requests) -> Round {
     let cpu = server.cpu_seconds();
     let plan = Plan::full(CONNECTIONS, ROUND);
     let mut load: Load = load(server.address, plan, Arc::clone(requests)).await;

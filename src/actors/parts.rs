@@ -234,9 +234,12 @@ impl Parts {
     /// The parts that this node has, in the order in which they are started.
     pub(super) fn present(&self) -> impl Iterator<Item = Part> {
         let has_exporter = self.exporter.is_some();
-        Part::ALL
-            .into_iter()
-            .filter(move |part| *part != Part::Exporter || has_exporter)
+        let has_event_list = !self.payments.event_types().is_empty();
+        Part::ALL.into_iter().filter(move |part| match part {
+            Part::Exporter => has_exporter,
+            Part::Reconcile => has_event_list,
+            _ => true,
+        })
     }
 
     /// Starts a part that is [present](Self::present).

@@ -300,7 +300,7 @@ fn what_is_printed_can_be_loaded_and_says_where_it_came_from() {
 #[test]
 fn stripe_needs_its_key_and_its_webhook_secret() {
     let with = |more: &[(&str, &str)]| {
-        let mut given = vec![("FAKTOR__PAYMENTS__PROVIDER", "paypal")];
+        let mut given = vec![("FAKTOR__PAYMENTS__PROVIDER", "stripe")];
         given.extend_from_slice(more);
         let found = problems(load(&given));
         found.into_iter().map(|(key, _)| key).collect::<Vec<_>>()

@@ -3,6 +3,7 @@
 //! invoice ends where it should, with one charge and one number.
 
 #![expect(
+    clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stdout,
     reason = "a test ends where it can't go on, and says what it saw"
@@ -85,7 +86,7 @@ impl Way {
 }
 
 /// Runs the load on a node that reaches one backend by `way`.
-async fn survives(way: Way, needed: Needed, lead: impl FnOnce(&mut Config, &Way)) {
+async fn survives(way: Way, needed: Needed, detour: impl FnOnce(&mut Config, &Way)) {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut settings = support::config(&dir);
     profile::make_real(&mut settings);
@@ -95,7 +96,7 @@ async fn survives(way: Way, needed: Needed, lead: impl FnOnce(&mut Config, &Way)
     settings.effects.max_delay_ms = 1_000;
     settings.payments.timeout_ms = 5_000;
     profile::prepare(&settings).await;
-    lead(&mut settings, &way);
+    detour(&mut settings, &way);
     let topic = broker::Topic::of(&settings.events.topic_prefix).expect("Kafka");
     let app = TestApp::start_in(dir, settings, Clock::System).await;
 
@@ -140,11 +141,11 @@ async fn survives(way: Way, needed: Needed, lead: impl FnOnce(&mut Config, &Way)
 }
 
 macro_rules! comes_and_goes {
-    ($($test:ident: $name:literal, $needed:expr, $lead:expr;)+) => {
+    ($($test:ident: $name:literal, $needed:expr, $detour:expr;)+) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $test() {
             if let Some(way) = Way::to($name).await {
-                survives(way, $needed, $lead).await;
+                survives(way, $needed, $detour).await;
             }
         })+
     };

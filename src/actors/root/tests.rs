@@ -150,7 +150,8 @@ impl Node {
     fn part(&self, part: Part) -> ActorCell {
         let mut parts = self.actors.root.get_children();
         parts.sort_unstable_by_key(|part| part.get_id().pid());
-        parts.swap_remove(part as usize)
+        let place = self.parts.present().position(|present| present == part);
+        parts.swap_remove(place.expect("a part that is present"))
     }
 
     /// Kills a part and waits for the one that takes its place.
