@@ -118,7 +118,10 @@ async fn the_demo_ends_paid_and_every_server_has_its_part() {
     let client = Client::new();
 
     // Kafka: the last word of this invoice, under its key.
-    let topic = Topic::of(&config.events.topic_prefix).unwrap();
+    let topic = Topic {
+        prefix: config.events.topic_prefix.clone(),
+        ..Topic::new().unwrap()
+    };
     let records = topic
         .read_until(|records| {
             let last = records.last().map(broker::Record::json);

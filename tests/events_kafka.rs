@@ -13,5 +13,3 @@ mod faults;
 #[path = "events_kafka/publishing.rs"]
 mod publishing;
 mod support;
-
-use support::backends;

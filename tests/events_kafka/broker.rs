@@ -28,7 +28,7 @@ pub(crate) struct Topic {
     pub(crate) url: String,
     pub(crate) prefix: String,
     /// Past the proxy.
-    brokers: String,
+    pub(crate) brokers: String,
 }
 
 /// A record as it was read.
@@ -59,14 +59,6 @@ impl Topic {
             url: format!("kafka://{brokers}"),
             prefix: format!("test-{}", new_uuid().simple()),
             brokers,
-        })
-    }
-
-    /// Where a node with this prefix publishes.
-    pub(crate) fn of(prefix: &str) -> Option<Self> {
-        Some(Self {
-            prefix: prefix.to_owned(),
-            ..Self::new()?
         })
     }
 

@@ -97,7 +97,10 @@ async fn survives(way: Way, needed: Needed, detour: impl FnOnce(&mut Config, &Wa
     settings.payments.timeout_ms = 5_000;
     profile::prepare(&settings).await;
     detour(&mut settings, &way);
-    let topic = broker::Topic::of(&settings.events.topic_prefix).expect("Kafka");
+    let topic = broker::Topic {
+        prefix: settings.events.topic_prefix.clone(),
+        ..broker::Topic::new().expect("Kafka")
+    };
     let app = TestApp::start_in(dir, settings, Clock::System).await;
 
     let before = resident_mib();
