@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ractor::factory::discard::{DiscardMode, DiscardSettings};
 use ractor::factory::queues::DefaultQueue;
@@ -14,8 +14,13 @@ use ractor::factory::{
 };
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
 use tokio::sync::oneshot;
+use tokio::time::{Duration, timeout};
 
 use super::slot::Slot;
+
+/// A task that no worker took up within this time is given back: who waits for it has a time-out of
+/// its own, and what is begun behind its back could be done twice.
+const MAX_WAIT: Duration = Duration::from_mins(1);
 
 /// What a pool's workers do. One value is shared by all of them.
 pub trait Work: Send + Sync + 'static {
@@ -31,8 +36,8 @@ pub trait Work: Send + Sync + 'static {
 /// Why a task brought no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
-    /// The queue is full; nothing was done.
-    #[error("the queue is full")]
+    /// The queue is full, or too long; nothing was done.
+    #[error("the queue is full, or too long")]
     Busy,
     /// The worker crashed on this task; it has been replaced.
     #[error("the worker crashed")]
@@ -49,6 +54,8 @@ pub struct PoolSize {
 struct Ticket<W: Work> {
     task: Option<W::Task>,
     reply: Option<oneshot::Sender<Result<W::Output, PoolError>>>,
+    /// Whoever sets it first has the task: the worker that takes it up, or the caller that gives up.
+    taken: Arc<AtomicBool>,
 }
 
 impl<W: Work> fmt::Debug for Ticket<W> {
@@ -67,6 +74,7 @@ pub struct Pool<W: Work> {
 struct Inner<W: Work> {
     work: Arc<W>,
     size: PoolSize,
+    max_wait: Duration,
     factory: Slot<PoolMessage<W>>,
     /// Tasks given and not yet answered: running and waiting.
     in_flight: AtomicU64,
@@ -100,6 +108,7 @@ impl<W: Work> Pool<W> {
                     workers,
                     queue: size.queue,
                 },
+                max_wait: MAX_WAIT,
                 factory: Slot::default(),
                 in_flight: AtomicU64::new(0),
                 next_key: AtomicU64::new(0),
@@ -131,13 +140,15 @@ impl<W: Work> Pool<W> {
 
     /// Runs a task on a worker and waits for its output.
     pub async fn run(&self, task: W::Task) -> Result<W::Output, PoolError> {
-        let (reply, output) = oneshot::channel();
+        let (reply, mut output) = oneshot::channel();
+        let taken = Arc::new(AtomicBool::new(false));
         let _in_flight = InFlight::enter::<W>(&self.inner.in_flight);
         let job = Job {
             key: self.inner.next_key.fetch_add(1, Ordering::Relaxed),
             msg: Ticket::<W> {
                 task: Some(task),
                 reply: Some(reply),
+                taken: Arc::clone(&taken),
             },
             options: JobOptions::default(),
             accepted: None,
@@ -146,7 +157,12 @@ impl<W: Work> Pool<W> {
             .factory
             .send(FactoryMessage::Dispatch(job))
             .map_err(|_| PoolError::Crashed)?;
-        output.await.unwrap_or(Err(PoolError::Crashed))
+        let answer = match timeout(self.inner.max_wait, &mut output).await {
+            Ok(answer) => answer,
+            Err(_) if !taken.swap(true, Ordering::AcqRel) => return Err(PoolError::Busy),
+            Err(_) => output.await,
+        };
+        answer.unwrap_or(Err(PoolError::Crashed))
     }
 
     pub fn name(&self) -> &'static str {
@@ -217,8 +233,10 @@ impl<W: Work> Worker for PoolWorker<W> {
         job: Job<u64, Ticket<W>>,
         (): &mut (),
     ) -> Result<u64, ActorProcessingErr> {
-        let Ticket { task, reply } = job.msg;
-        if let (Some(task), Some(reply)) = (task, reply) {
+        let Ticket { task, reply, taken } = job.msg;
+        let is_wanted =
+            |reply: &oneshot::Sender<_>| !reply.is_closed() && !taken.swap(true, Ordering::AcqRel);
+        if let (Some(task), Some(reply)) = (task, reply.filter(is_wanted)) {
             // Boxed: otherwise every worker would hold room for a task as long as it lives.
             let output = Box::pin(self.work.run(task)).await;
             // A caller that went away wants no answer.
@@ -262,3 +280,74 @@ type PoolFactory<W> = Factory<
     QueuerRouting<u64, Ticket<W>>,
     DefaultQueue<u64, Ticket<W>>,
 >;
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// Counts what it did; each task waits for a permit.
+    struct Slow {
+        permits: Semaphore,
+        done: AtomicU64,
+    }
+
+    impl Work for Slow {
+        type Task = ();
+        type Output = ();
+        const NAME: &'static str = "slow";
+
+        async fn run(&self, (): ()) {
+            self.permits.acquire().await.unwrap().forget();
+            self.done.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    struct Nobody;
+
+    impl Actor for Nobody {
+        type Msg = ();
+        type State = ();
+        type Arguments = ();
+
+        async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<(), ActorProcessingErr> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_not_taken_up_in_time_is_given_back_and_never_done() {
+        let work = Slow {
+            permits: Semaphore::new(0),
+            done: AtomicU64::new(0),
+        };
+        let mut pool = Pool::new(
+            work,
+            PoolSize {
+                workers: 1,
+                queue: 10,
+            },
+        );
+        Arc::get_mut(&mut pool.inner).unwrap().max_wait = Duration::from_millis(50);
+        let (supervisor, _) = Actor::spawn(None, Nobody, ()).await.unwrap();
+        pool.spawn(supervisor.get_cell()).await.unwrap();
+        let running = tokio::spawn({
+            let pool = pool.clone();
+            async move { pool.run(()).await }
+        });
+        while pool.in_flight() == 0 {
+            tokio::task::yield_now().await;
+        }
+        // The worker has the first one, however long it takes; the second one waits in vain, and the
+        // third one's caller goes away.
+        assert_eq!(pool.run(()).await, Err(PoolError::Busy));
+        let gone = timeout(Duration::from_millis(10), pool.run(())).await;
+        assert!(gone.is_err());
+        pool.inner.work.permits.add_permits(10);
+        assert_eq!(running.await.unwrap(), Ok(()));
+        assert_eq!(pool.run(()).await, Ok(()));
+        assert_eq!(pool.inner.work.done.load(Ordering::SeqCst), 2);
+        supervisor.stop(None);
+    }
+}

@@ -98,7 +98,7 @@ const RULES: &[(&str, Rule)] = &[
     ("pools.auth_workers", WORKERS),
     ("pools.auth_queue", QUEUE),
     ("mail.url", Rule::Backend(&["smtp", "smtps"])),
-    // An effect is given up after two minutes.
+    // An effect is given up after three minutes, one of which it may have waited.
     ("mail.timeout_ms", Rule::Number(100, 100_000)),
     ("mail.from", Rule::Email),
     ("mail.from_name", Rule::Line),

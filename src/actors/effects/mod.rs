@@ -17,8 +17,9 @@ use self::tools::Failure;
 
 mod tools;
 
-/// An effect that takes longer is given up and tried again.
-const EFFECT_TIMEOUT: Duration = Duration::from_mins(2);
+/// An effect that takes longer is given up and tried again: the wait for a worker (a minute at most)
+/// and the longest that handing over a mail may take, with room to spare.
+const EFFECT_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Runs effects. Cheap to clone.
 #[derive(Clone)]
