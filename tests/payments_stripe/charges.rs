@@ -91,8 +91,9 @@ async fn a_hundred_parallel_pays_take_the_money_once() {
     let pay = format!("{}/pay", path_of(&id));
     let pays = (0..100).map(|_| app.post(&pay, json!({"payment_method": "pm_card_visa"})));
     let answers = futures_util::future::join_all(pays).await;
-    let paid = answers.iter().filter(|answer| answer.status == 200).count();
-    assert_eq!(paid, 1);
+    // One got through; on a slow day it is told that the payment is under way.
+    let taken = answers.iter().filter(|answer| answer.status.is_success());
+    assert_eq!(taken.count(), 1);
     paid_once(&app, &id).await;
     assert_eq!(fake.intents(&id).await.len(), 1);
 }
