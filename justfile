@@ -19,6 +19,7 @@ test:
 test-backends:
     scripts/services up
     eval "$(scripts/services env)" && REQUIRE_BACKENDS=1 cargo test --locked
+    eval "$(scripts/services env)" && FAKTOR_TEST_PROFILE=real cargo test --locked --test api
 
 services-down:
     scripts/services down

@@ -13,7 +13,7 @@ mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
 use broker::Topic;
 use faktor::config::Config;
@@ -27,6 +27,8 @@ use support::profile;
 /// The demo's process, which goes with the test.
 struct Demo {
     process: Child,
+    /// Kept open: it goes on until it can't be heard any more.
+    output: BufReader<ChildStdout>,
     /// What it said.
     said: Vec<String>,
 }
@@ -72,17 +74,19 @@ impl Demo {
         let output = process.stdout.take().expect("its output");
         let mut demo = Self {
             process,
+            output: BufReader::new(output),
             said: Vec::new(),
         };
-        for line in BufReader::new(output).lines() {
-            let line = line.unwrap();
+        loop {
+            let mut line = String::new();
+            let read = demo.output.read_line(&mut line).unwrap();
+            assert_ne!(read, 0, "the demo ended early: {:#?}", demo.said);
             let is_last = line.contains("Kafka's topic");
             demo.said.push(line);
             if is_last {
                 return demo;
             }
         }
-        panic!("the demo ended early: {:#?}", demo.said);
     }
 
     /// What stands behind a word at the beginning of a line.
@@ -157,7 +161,7 @@ async fn the_demo_ends_paid_and_every_server_has_its_part() {
     // Stripe: one payment, of what was due.
     let intents = client
         .get(format!(
-            "{}/v1/payment_intents?limit=100",
+            "{}/v1/payment_intents?limit=1000000",
             backend("STRIPE").unwrap()
         ))
         .bearer_auth("sk_test_development_only");
