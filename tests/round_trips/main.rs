@@ -3,11 +3,7 @@
 //! Kafka has no proxy: its clients go to the address that the brokers tell them. No request speaks to
 //! it; the exporter does, which reads the feed.
 
-#![expect(
-    clippy::expect_used,
-    clippy::print_stdout,
-    reason = "a test ends where it can't go on, and says what it measured"
-)]
+#![expect(clippy::expect_used, reason = "a test ends where it can't go on")]
 
 mod counting_proxy;
 #[path = "../support/mod.rs"]

@@ -1,7 +1,7 @@
 //! Numbers that a node takes with what it remembers of the organization, while other nodes change it.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use faktor::clock;
 use faktor::domain::ids::{InvoiceId, OrganizationId};
@@ -10,6 +10,7 @@ use faktor::store::Stores;
 use faktor::store::sql::{PostgresOptions, PostgresStore};
 use futures_util::future::join_all;
 use jiff::civil::{Date, date};
+use tokio::time::Instant;
 
 use crate::open;
 use crate::postgres_database::TestDatabase;
