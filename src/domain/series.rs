@@ -38,6 +38,15 @@ enum Piece {
     Counter(usize),
 }
 
+/// What stands around a number's counter on a day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AroundCounter {
+    pub before: String,
+    /// How many digits the counter is padded to with zeros, at least.
+    pub digits: usize,
+    pub after: String,
+}
+
 /// A pattern such as `{YYYY}-{0000}`, read and checked.
 ///
 /// ```
@@ -98,22 +107,49 @@ impl SeriesPattern {
         })
     }
 
-    fn write(&self, date: Date, counter: impl Fn(&mut String, usize)) -> String {
-        let mut text = String::new();
-        for piece in &self.pieces {
-            let _ = match piece {
-                Piece::Literal(literal) => text.write_str(literal),
-                Piece::Year => write!(text, "{:04}", date.year()),
-                Piece::ShortYear => write!(text, "{:02}", date.year().rem_euclid(100)),
-                Piece::Month => write!(text, "{:02}", date.month()),
-                Piece::Counter(zeros) => {
-                    counter(&mut text, *zeros);
-                    Ok(())
-                }
-            };
+    /// The number in parts, for those that know the counter only later: `before`, the counter padded
+    /// to `digits`, and `after` are what [`Self::format`] writes.
+    pub fn around_counter(&self, date: Date) -> AroundCounter {
+        let counter = |piece: &Piece| match piece {
+            Piece::Counter(zeros) => Some(*zeros),
+            _ => None,
+        };
+        let at = self
+            .pieces
+            .iter()
+            .position(|piece| counter(piece).is_some());
+        let (before, from_counter) = self.pieces.split_at(at.unwrap_or(self.pieces.len()));
+        let (digits, after) = match from_counter.split_first() {
+            Some((piece, after)) => (counter(piece).unwrap_or_default(), after),
+            None => (0, from_counter),
+        };
+        AroundCounter {
+            before: written(before, date, |_, _| {}),
+            digits,
+            after: written(after, date, |_, _| {}),
         }
-        text
     }
+
+    fn write(&self, date: Date, counter: impl Fn(&mut String, usize)) -> String {
+        written(&self.pieces, date, counter)
+    }
+}
+
+fn written(pieces: &[Piece], date: Date, counter: impl Fn(&mut String, usize)) -> String {
+    let mut text = String::new();
+    for piece in pieces {
+        let _ = match piece {
+            Piece::Literal(literal) => text.write_str(literal),
+            Piece::Year => write!(text, "{:04}", date.year()),
+            Piece::ShortYear => write!(text, "{:02}", date.year().rem_euclid(100)),
+            Piece::Month => write!(text, "{:02}", date.month()),
+            Piece::Counter(zeros) => {
+                counter(&mut text, *zeros);
+                Ok(())
+            }
+        };
+    }
+    text
 }
 
 fn parse_field(field: &str) -> Result<Piece, PatternError> {
@@ -154,6 +190,25 @@ mod tests {
         assert_eq!(series.format(day, 999), "RE/2603-999");
         assert_eq!(series.format(day, 1_000), "RE/2603-1000");
         assert_eq!(series.format(day, u64::MAX), "RE/2603-18446744073709551615");
+    }
+
+    #[test]
+    fn the_parts_around_the_counter_make_the_number() {
+        let day = date(2026, 3, 9);
+        for text in [
+            "{0}",
+            "{YYYY}-{0000}",
+            "RE/{YY}{MM}-{000}",
+            "{00}.{MM}/{YYYY}A",
+        ] {
+            let series = pattern(text);
+            let around = series.around_counter(day);
+            for counter in [1, 99, 100, 12_345] {
+                let digits = around.digits;
+                let number = format!("{}{counter:0digits$}{}", around.before, around.after);
+                assert_eq!(number, series.format(day, counter), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ mod postgres_database;
 mod sample;
 #[cfg(test)]
 mod schema;
+#[cfg(test)]
+mod series;
 
 #[cfg(test)]
 use std::time::Duration;

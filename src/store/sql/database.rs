@@ -1,6 +1,7 @@
 //! The database underneath: reads, single writes and transactions, whichever it is.
 
 use futures_util::future::BoxFuture;
+use jiff::civil::Date;
 use sqlx::SqliteConnection;
 use uuid::Uuid;
 
@@ -9,6 +10,10 @@ use super::error::fault;
 use super::postgres::{Postgres, Session};
 use super::sqlite::Sqlite;
 use super::statement::Statement;
+use crate::domain::ids::{InvoiceId, OrganizationId};
+use crate::domain::invoice::command::AllocatedNumber;
+use crate::domain::party::Organization;
+use crate::domain::series::SeriesPattern;
 use crate::store::StoreError;
 
 /// Cheap to clone.
@@ -65,6 +70,32 @@ impl Database {
             })
         })
         .await
+    }
+
+    /// The number of an invoice by one statement; `None` when it takes a transaction. SQLite's are
+    /// as cheap: there is no way to go.
+    pub(super) async fn allocate_at_once(
+        &self,
+        organization: OrganizationId,
+        invoice: InvoiceId,
+        today: Date,
+    ) -> Result<Option<AllocatedNumber>, StoreError> {
+        match self {
+            Self::Sqlite(_) => Ok(None),
+            Self::Postgres(postgres) => {
+                postgres
+                    .allocate_at_once(organization, invoice, today)
+                    .await
+            }
+        }
+    }
+
+    /// Takes note of an organization's pattern, for [`Self::allocate_at_once`].
+    pub(super) fn remember_pattern(&self, organization: &Organization, pattern: SeriesPattern) {
+        match self {
+            Self::Sqlite(_) => {}
+            Self::Postgres(postgres) => postgres.remember_pattern(organization, pattern),
+        }
     }
 
     /// Runs a closure whose statements take effect together, or not at all when it fails.

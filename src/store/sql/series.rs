@@ -30,6 +30,10 @@ impl SeriesStore for SqlStore {
         invoice: InvoiceId,
         today: Date,
     ) -> Result<AllocatedNumber, StoreError> {
+        let usual = self.database.allocate_at_once(organization, invoice, today);
+        if let Some(allocated) = usual.await? {
+            return Ok(allocated);
+        }
         // Ends: each round leaves at least one number behind that stands already, or the invoice has
         // its number.
         loop {
@@ -40,10 +44,15 @@ impl SeriesStore for SqlStore {
                 })
                 .await;
             match allocated {
-                Ok(Some(allocated)) => return Ok(allocated),
+                Ok(Outcome::Present(number)) => return Ok(number),
+                Ok(Outcome::Allocated(allocated)) => {
+                    let (organization, pattern) = (&allocated.organization, allocated.pattern);
+                    self.database.remember_pattern(organization, pattern);
+                    return Ok(allocated.number);
+                }
                 // Moved on, or somebody allocated for the same invoice meanwhile: its number is
                 // found with the next round.
-                Ok(None) | Err(StoreError::Conflict) => {}
+                Ok(Outcome::MovedOn) | Err(StoreError::Conflict) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -109,13 +118,27 @@ async fn number_of(
     row.map(|row| row.text("number")).transpose()
 }
 
-/// `None` when the series has only moved on, past numbers that stand already.
+/// What one transaction came to.
+enum Outcome {
+    /// The number that the invoice has already.
+    Present(AllocatedNumber),
+    Allocated(Box<Allocated>),
+    /// Past numbers that stand already, and no further.
+    MovedOn,
+}
+
+struct Allocated {
+    number: AllocatedNumber,
+    organization: Organization,
+    pattern: SeriesPattern,
+}
+
 async fn allocate(
     connection: &mut Connection<'_>,
     organization: OrganizationId,
     invoice: InvoiceId,
     today: Date,
-) -> Result<Option<AllocatedNumber>, StoreError> {
+) -> Result<Outcome, StoreError> {
     let statement = Statement::new(
         "SELECT organizations.body, numbers.number, numbers.issued_on FROM organizations \
          LEFT JOIN numbers ON numbers.organization = organizations.id AND numbers.invoice = $2 \
@@ -129,7 +152,7 @@ async fn allocate(
         .ok_or_else(|| corrupt("an invoice's organization is not there"))?;
     if let Some(number) = found.get_as::<Option<String>>("number")? {
         let issued_on = found.date("issued_on")?;
-        return Ok(Some(AllocatedNumber { number, issued_on }));
+        return Ok(Outcome::Present(AllocatedNumber { number, issued_on }));
     }
     let organization_row: Organization = found.json("body")?;
     let pattern = SeriesPattern::parse(&organization_row.number_pattern).map_err(corrupt)?;
@@ -146,7 +169,11 @@ async fn allocate(
             position,
         };
         if claim(connection, organization, invoice, place, &allocated).await? {
-            return Ok(Some(allocated));
+            return Ok(Outcome::Allocated(Box::new(Allocated {
+                number: allocated,
+                organization: organization_row,
+                pattern,
+            })));
         }
         let ahead = (position + 1..=position + LOOK_AHEAD)
             .map(|position| pattern.format(issued_on, position))
@@ -156,7 +183,7 @@ async fn allocate(
         let by = free.map_or(LOOK_AHEAD, |at| at as u64 + 1);
         (position, issued_on) = advance(connection, organization, &series, by, today).await?;
     }
-    Ok(None)
+    Ok(Outcome::MovedOn)
 }
 
 /// Where a number stands in a series.

@@ -11,9 +11,11 @@ use tokio::time::{Duration, sleep};
 mod batch;
 mod committer;
 mod feed;
+mod kept;
 mod open;
 #[cfg(test)]
 mod plans;
+mod series;
 mod session;
 
 pub(super) use feed::SEQUENCE_OF_EVENT;
@@ -27,6 +29,8 @@ use super::prepared::PreparedCommit;
 use super::statement::Statement;
 use crate::store::StoreError;
 use committer::Committer;
+use kept::Kept;
+use series::Patterns;
 
 /// How often a piece of work is begun again that the database gave up, or that never began.
 const MAX_ATTEMPTS: u32 = 5;
@@ -39,7 +43,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Postgres {
     pool: PgPool,
+    /// A connection of the pool.
+    kept: Kept,
     committer: Committer,
+    patterns: Patterns,
     /// How long one statement may take, with the way to the server and back.
     patience: Duration,
     /// The last write failed for a reason that other writes share.
@@ -55,6 +62,8 @@ impl Postgres {
         Self {
             committer: Committer::start(commits, patience, max_batch, Arc::clone(&failing)),
             pool,
+            kept: Kept::default(),
+            patterns: Patterns::new(),
             patience,
             failing,
             told: Arc::new(AtomicI64::new(-1)),
@@ -62,7 +71,10 @@ impl Postgres {
     }
 
     async fn session(&self) -> Result<Session, StoreError> {
-        Session::open(&self.pool, self.patience).await
+        match self.kept.take(&self.pool).await? {
+            Some(session) => Ok(session),
+            None => Session::open(&self.pool, self.patience).await,
+        }
     }
 
     /// A read is repeated when its connection turns out to be dead.
@@ -72,7 +84,7 @@ impl Postgres {
             let mut session = self.session().await?;
             match session.fetch_all(statement).await {
                 Err(_) if session.may_be_repeated() && attempt < MAX_ATTEMPTS => attempt += 1,
-                outcome => return outcome,
+                outcome => return self.finished(session, outcome),
             }
         }
     }
@@ -87,7 +99,7 @@ impl Postgres {
                     drop(session);
                     wait(&mut attempt).await;
                 }
-                outcome => return outcome,
+                outcome => return self.finished(session, outcome),
             }
         }
     }
@@ -104,7 +116,7 @@ impl Postgres {
                     drop(session);
                     wait(&mut attempt).await;
                 }
-                outcome => return outcome,
+                outcome => return self.finished(session, outcome),
             }
         }
     }
@@ -145,10 +157,22 @@ impl Postgres {
                 }
                 outcome => {
                     self.note(&outcome);
-                    return outcome;
+                    return self.finished(session, outcome);
                 }
             }
         }
+    }
+
+    /// What was done without a fault leaves its connection at hand for the next one.
+    fn finished<T>(
+        &self,
+        session: Session,
+        outcome: Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if outcome.is_ok() {
+            self.kept.keep(session, &self.pool);
+        }
+        outcome
     }
 
     /// A transaction that succeeds shows that the store takes writes again.
@@ -177,10 +201,9 @@ impl Postgres {
 
     pub(super) async fn close(&self) {
         self.committer.close().await;
-        if tokio::time::timeout(CLOSE_TIMEOUT, self.pool.close())
-            .await
-            .is_err()
-        {
+        let closing = self.pool.close();
+        self.kept.release();
+        if tokio::time::timeout(CLOSE_TIMEOUT, closing).await.is_err() {
             tracing::warn!("connections to PostgreSQL were still busy; they are left to it");
         }
     }

@@ -59,6 +59,11 @@ impl Session {
         self.state == State::Sound
     }
 
+    /// Whether the connection can be handed on as it is.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.is_sound() && !self.in_transaction && self.connection.is_some()
+    }
+
     pub(super) async fn begin(&mut self) -> Result<(), StoreError> {
         self.in_transaction = true;
         self.command("BEGIN").await
@@ -157,7 +162,7 @@ impl Session {
     }
 
     /// Closes the connection without a farewell: the server undoes what was not committed.
-    fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         if let Some(connection) = self.connection.take() {
             drop(connection.detach());
         }
