@@ -109,14 +109,14 @@ impl Places {
     fn of(config: &Config) -> Self {
         let data_dir = &config.storage.data_dir;
         let mail = if config.mail.url.is_empty() {
-            data_dir.join("mail").display().to_string()
+            format!("in {}", data_dir.join("mail").display())
         } else {
-            "the mail server".to_owned()
+            "by SMTP".to_owned()
         };
         let files = if config.storage.documents.is_empty() {
-            data_dir.join("documents").display().to_string()
+            format!("in {}", data_dir.join("documents").display())
         } else {
-            "the media store".to_owned()
+            "in the media store".to_owned()
         };
         let prefix = &config.events.topic_prefix;
         Self {
@@ -189,23 +189,23 @@ impl<W: Write> Demo<'_, W> {
         self.step("payment link", &link)?;
         self.step(
             "mail",
-            &format!("to {}, in {}", text(&sent, "/delivery/to/0"), places.mail),
+            &format!("to {}, {}", text(&sent, "/delivery/to/0"), places.mail),
         )?;
 
         let provider = app.services.payments.name();
         let how = if provider == "sandbox" {
             self.customer_pays(&link).await?;
-            "by the sandbox provider's signed webhook"
+            "by the sandbox provider's signed webhook".to_owned()
         } else {
             let card = json!({"payment_method": "pm_card_visa"});
             self.post(&format!("/v1/invoices/{id}/pay"), card).await?;
-            "with a test card"
+            format!("at {provider}, with a test card")
         };
         let paid = self.until(&id, "/status", "paid", "paid").await?;
         self.step(
             "payment",
             &format!(
-                "{} {} at {provider}, {how}",
+                "{} {} {how}",
                 text(&paid, "/totals/paid"),
                 text(&paid, "/currency")
             ),

@@ -92,7 +92,7 @@ impl Shared {
     async fn invoice(&self, number: usize) -> (String, String) {
         let turn = self.turns.acquire().await.expect("a turn");
         // Spread over the faults.
-        sleep(Duration::from_millis(800)).await;
+        sleep(Duration::from_millis(1_200)).await;
         let created = self
             .ask("/v1/invoices", draft_body(), &format!("create-{number}"))
             .await;

@@ -1,5 +1,6 @@
-//! Every backend, one at a time, becomes slow, is cut off in mid-answer and goes away while 200
-//! invoices are made, issued, mailed and paid; then it is back. What was acknowledged is there, every
+//! Every backend, one at a time, becomes slow, is cut off in mid-answer, goes away and, where it is a
+//! server that keeps what it is given, is killed, while 200 invoices are made, issued, mailed and paid;
+//! then it is back. What was acknowledged is there, every
 //! invoice ends where it should, with one charge and one number.
 
 #![expect(
@@ -14,6 +15,7 @@
 mod broker;
 mod check;
 mod load;
+mod own_server;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -22,6 +24,7 @@ use std::time::Duration;
 use faktor::clock::Clock;
 use faktor::config::{Config, Secret};
 use load::Load;
+use own_server::OwnServer;
 use support::backends::backend;
 use support::toxiproxy::{FAULTS, Fault, Proxy};
 use support::{TestApp, profile};
@@ -55,6 +58,8 @@ enum Needed {
 struct Way {
     server: String,
     proxy: Proxy,
+    /// The server itself, when the test may kill it.
+    own: Option<OwnServer>,
 }
 
 impl Way {
@@ -63,25 +68,28 @@ impl Way {
         for other in ["POSTGRES", "MONGO", "REDIS", "KAFKA", "SMTP", "SMTP_API"] {
             backend(other)?;
         }
-        let server = backend(name)?;
-        let proxy = if name == "KAFKA" {
-            Proxy::standing("kafka", &backend("KAFKA_FAULT")?)?
-        } else {
-            Proxy::to(&server).await?
-        };
-        Some(Self { server, proxy })
+        let mut server = backend(name)?;
+        if name == "KAFKA" {
+            let proxy = Proxy::standing("kafka", &backend("KAFKA_FAULT")?)?;
+            let own = None;
+            return Some(Self { server, proxy, own });
+        }
+        let mut own = None;
+        if matches!(name, "POSTGRES" | "MONGO" | "REDIS") {
+            let started = OwnServer::start(name).await;
+            server = started.url();
+            own = Some(started);
+        }
+        let proxy = Proxy::to(&server).await?;
+        Some(Self { server, proxy, own })
     }
 
     fn url(&self) -> String {
         self.proxy.url(&self.server)
     }
 
-    /// Another database on the server, by way of the proxy.
-    fn database(&self, direct: &Secret) -> Secret {
-        let (_, database) = direct.expose().rsplit_once('/').expect("a database");
-        let url = self.url();
-        let (server, _) = url.rsplit_once('/').expect("a database");
-        Secret::new(format!("{server}/{database}"))
+    fn secret(&self) -> Secret {
+        Secret::new(self.url())
     }
 }
 
@@ -116,6 +124,11 @@ async fn survives(way: Way, needed: Needed, detour: impl FnOnce(&mut Config, &Wa
             println!("readiness meanwhile: {health}");
         }
         way.proxy.heal().await;
+    }
+    if let Some(own) = &way.own {
+        load.until_some_are_under_way().await;
+        own.kill();
+        own.start_again().await;
     }
     let healed = Instant::now();
     let outcome = load.finish().await;
@@ -156,20 +169,20 @@ macro_rules! comes_and_goes {
 
 comes_and_goes! {
     mongodb_with_the_invoices: "MONGO", Needed::Yes, |config, way| {
-        config.storage.invoices = way.database(&config.storage.invoices);
+        config.storage.invoices = way.secret();
     };
     postgresql_with_users_and_numbers: "POSTGRES", Needed::Yes, |config, way| {
-        config.storage.relational = way.database(&config.storage.relational);
+        config.storage.relational = way.secret();
     };
     postgresql_with_everything: "POSTGRES", Needed::Yes, |config, way| {
-        config.storage.relational = way.database(&config.storage.relational);
+        config.storage.relational = way.secret();
         config.storage.invoices = Secret::default();
     };
     gridfs_with_the_documents: "MONGO", Needed::No, |config, way| {
-        config.storage.documents = way.database(&config.storage.documents);
+        config.storage.documents = way.secret();
     };
     redis: "REDIS", Needed::No, |config, way| {
-        config.cache.url = Secret::new(way.url());
+        config.cache.url = way.secret();
     };
     kafka: "KAFKA", Needed::No, |config, way| {
         config.events.url = Secret::new(format!("kafka://{}", way.proxy.address));
