@@ -127,7 +127,7 @@ async fn survives(way: Way, needed: Needed, detour: impl FnOnce(&mut Config, &Wa
     }
     if let Some(own) = &way.own {
         load.until_some_are_under_way().await;
-        own.kill();
+        own.kill().await;
         own.start_again().await;
     }
     let healed = Instant::now();

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
+use tokio::time::{Duration, Instant, sleep};
 
 /// Started by `scripts/services` in a directory of its own; stopped when it goes.
 pub(crate) struct OwnServer {
@@ -49,12 +50,19 @@ impl OwnServer {
     }
 
     /// As a loss of power to the process: no farewell.
-    pub(crate) fn kill(&self) {
+    pub(crate) async fn kill(&self) {
         let pid = self.home.path().join(self.name.to_lowercase()).join("pid");
         let pid = std::fs::read_to_string(pid).expect("its process id");
-        let group = format!("-{}", pid.split_whitespace().next().expect("a number"));
+        let pid = pid.split_whitespace().next().expect("a number");
+        let group = format!("-{pid}");
         let killed = Command::new("kill").args(["-KILL", "--", &group]).status();
         assert!(killed.expect("kill").success());
+        // A new one does not start beside what is left of it.
+        let process = Path::new("/proc").join(pid);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while process.exists() && Instant::now() < deadline {
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     fn script(&self, what: &str) -> Command {
