@@ -11,6 +11,8 @@ use tokio::time::Instant;
 use crate::support::{PASSWORD, TestApp, draft_body, read};
 use crate::{example, path_of};
 
+/// A larger body is refused.
+const MAX_BODY_BYTES: usize = 1 << 20;
 const ROUNDS: u32 = 4_000;
 const LONGEST: Duration = Duration::from_secs(20);
 
@@ -409,7 +411,14 @@ async fn no_body_gives_a_5xx_and_every_refusal_is_a_problem() {
         let request = request
             .header("content-type", "application/json")
             .body(bytes.clone());
-        let answer = read(request.send().await.unwrap()).await;
+        let answer = match request.send().await {
+            Ok(answer) => read(answer).await,
+            // Refused unread: the node closes while the client still writes, and may be faster.
+            Err(error) => {
+                assert!(bytes.len() > MAX_BODY_BYTES, "round {round}: {error:?}");
+                continue;
+            }
+        };
         let shown: String = String::from_utf8_lossy(&bytes)
             .chars()
             .take(2_000)
