@@ -8,6 +8,7 @@ use jiff::civil::Date;
 
 use super::{Epoch, Page, PageRequest, ShardId, StoreError};
 use crate::domain::ids::{CustomerId, InvoiceId, OrganizationId};
+use crate::domain::invoice::command::AllocatedNumber;
 use crate::domain::invoice::entry::Recorded;
 use crate::domain::invoice::event::PublicEvent;
 use crate::domain::invoice::{Invoice, Status};
@@ -31,6 +32,51 @@ impl Commit {
     /// The version the store must still have; 0 for a new invoice.
     pub fn expected_version(&self) -> u64 {
         self.before.as_ref().map_or(0, |before| before.version)
+    }
+
+    /// The number of a new invoice that comes issued, from an uploaded file: no series gave it.
+    pub(super) fn brought_number(&self) -> Option<AllocatedNumber> {
+        let issued = match self.before {
+            None => self.invoice.issued()?,
+            Some(_) => return None,
+        };
+        Some(AllocatedNumber {
+            number: issued.number.clone(),
+            issued_on: issued.issued_on,
+        })
+    }
+
+    /// Each entry with the public event that tells of it, in the order of their versions. Refuses
+    /// with `Corrupt` when the parts do not fit together: it would be a hole in the history.
+    pub(super) fn entries(&self) -> Result<Vec<(&Recorded, Option<&PublicEvent>)>, StoreError> {
+        let before = self.expected_version();
+        let mut entries = Vec::with_capacity(self.recorded.len());
+        for (recorded, version) in self.recorded.iter().zip(before + 1..) {
+            if recorded.version != version {
+                return Err(corrupt("the versions of a commit's entries have a gap"));
+            }
+            entries.push((recorded, None));
+        }
+        if entries.last().map(|(recorded, _)| recorded.version) != Some(self.invoice.version) {
+            return Err(corrupt(
+                "a commit's entries do not lead to its invoice's version",
+            ));
+        }
+        for event in &self.events {
+            let told = entries
+                .iter_mut()
+                .find(|(recorded, told)| recorded.version == event.version && told.is_none());
+            let (_, told) =
+                told.ok_or_else(|| corrupt("an event of a commit tells of none of its entries"))?;
+            *told = Some(event);
+        }
+        Ok(entries)
+    }
+}
+
+fn corrupt(reason: &str) -> StoreError {
+    StoreError::Corrupt {
+        reason: reason.to_owned(),
     }
 }
 

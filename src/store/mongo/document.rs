@@ -7,14 +7,15 @@
 use bson::{Bson, DateTime, Document, doc};
 use serde::Deserialize;
 
-use super::error::{corrupt, unavailable};
+use super::error::unavailable;
 use super::values::{alarm_time, date_time, integer, json_text, unsigned};
 use crate::clock;
 use crate::domain::invoice::Invoice;
 use crate::domain::invoice::command::Initiator;
 use crate::domain::invoice::effect::PendingEffect;
+use crate::domain::invoice::entry::Recorded;
 use crate::domain::invoice::event::PublicEvent;
-use crate::store::search::search_text;
+use crate::store::search::invoice_search;
 use crate::store::{Commit, ShardId, StoreError};
 
 const MIB: u64 = 1024 * 1024;
@@ -246,7 +247,7 @@ fn fields(invoice: &Invoice) -> Vec<(&'static str, Option<Bson>)> {
         ),
         ("updated_at", Some(date_time(invoice.updated_at).into())),
         ("wake_at", invoice.wake_at().map(|at| alarm_time(at).into())),
-        ("search", Some(search_text(invoice).into())),
+        ("search", Some(invoice_search(invoice).into())),
     ]
 }
 
@@ -317,42 +318,21 @@ impl EntryText {
 }
 
 fn entries(commit: &Commit) -> Result<Vec<EntryText>, StoreError> {
-    let versions = commit.expected_version() + 1..;
-    let mut entries = Vec::with_capacity(commit.recorded.len());
-    for (recorded, version) in commit.recorded.iter().zip(versions) {
-        if recorded.version != version {
-            return Err(corrupt("the versions of a commit's entries have a gap"));
-        }
-        entries.push(EntryText {
-            version: integer(version),
+    let text = |(recorded, event): (&Recorded, Option<&PublicEvent>)| {
+        let event = event.map(|event| {
+            Ok(EventText {
+                id: event.id.to_string(),
+                body: json_text(event)?,
+            })
+        });
+        Ok(EntryText {
+            version: integer(recorded.version),
             at: date_time(recorded.at),
             body: json_text(recorded)?,
-            event: None,
-        });
-    }
-    if entries.last().map(|entry| entry.version) != Some(integer(commit.invoice.version)) {
-        return Err(corrupt(
-            "a commit's entries do not lead to its invoice's version",
-        ));
-    }
-    for event in &commit.events {
-        entry_of(event, &mut entries)?.event = Some(EventText {
-            id: event.id.to_string(),
-            body: json_text(event)?,
-        });
-    }
-    Ok(entries)
-}
-
-fn entry_of<'a>(
-    event: &PublicEvent,
-    entries: &'a mut [EntryText],
-) -> Result<&'a mut EntryText, StoreError> {
-    let version = integer(event.version);
-    entries
-        .iter_mut()
-        .find(|entry| entry.version == version && entry.event.is_none())
-        .ok_or_else(|| corrupt("an event of a commit tells of none of its entries"))
+            event: event.transpose()?,
+        })
+    };
+    commit.entries()?.into_iter().map(text).collect()
 }
 
 #[cfg(test)]

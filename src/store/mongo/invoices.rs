@@ -52,18 +52,6 @@ struct StoredEntry {
     event: Option<String>,
 }
 
-/// The number of an invoice that comes issued, from an uploaded file: no series gave it.
-fn brought_number(commit: &Commit) -> Option<AllocatedNumber> {
-    let issued = match commit.before {
-        None => commit.invoice.issued()?,
-        Some(_) => return None,
-    };
-    Some(AllocatedNumber {
-        number: issued.number.clone(),
-        issued_on: issued.issued_on,
-    })
-}
-
 #[async_trait]
 impl InvoiceStore for MongoStore {
     async fn load(&self, id: InvoiceId) -> Result<Option<Invoice>, StoreError> {
@@ -77,7 +65,7 @@ impl InvoiceStore for MongoStore {
         let now = date_time(self.clock.now());
         let prepared = PreparedCommit::new(&commit, now)?;
         let has_events = prepared.has_events();
-        if let Some(number) = brought_number(&commit) {
+        if let Some(number) = commit.brought_number() {
             self.reserve(&commit.invoice, &number).await?;
         }
         let started = Instant::now();

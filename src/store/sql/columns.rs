@@ -118,16 +118,6 @@ pub(super) fn contains_pattern(part: &str) -> String {
     pattern
 }
 
-/// The text that `contains_pattern` looks into: one part per line, in lower case.
-pub(super) fn search_text<'a>(parts: impl IntoIterator<Item = Option<&'a str>>) -> String {
-    parts
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join("\n")
-        .to_lowercase()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

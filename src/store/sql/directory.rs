@@ -3,12 +3,13 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::columns::{Row, contains_pattern, integer, json_text, micros, search_text};
+use super::columns::{Row, contains_pattern, integer, json_text, micros};
 use super::error::corrupt;
 use super::statement::Statement;
 use super::{SqlStore, identity, page};
 use crate::domain::ids::{CustomerId, FileId, OrganizationId};
 use crate::domain::party::{Customer, Organization};
+use crate::store::search::customer_search;
 use crate::store::{Asset, DirectoryStore, KeptAnswer, Page, PageRequest, StoreError, User};
 
 #[async_trait]
@@ -217,13 +218,6 @@ fn insert_organization(organization: &Organization) -> Result<Statement, StoreEr
             .bind(integer(organization.version))
             .bind(json_text(organization)?),
     )
-}
-
-fn customer_search(customer: &Customer) -> String {
-    search_text([
-        Some(customer.party.name.as_str()),
-        customer.party.email.as_deref(),
-    ])
 }
 
 fn kept_answer(organization: OrganizationId, row: &Row) -> Result<KeptAnswer, StoreError> {

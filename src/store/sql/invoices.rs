@@ -14,24 +14,11 @@ use super::prepared::PreparedCommit;
 use super::statement::Statement;
 use crate::domain::ids::{InvoiceId, OrganizationId};
 use crate::domain::invoice::Invoice;
-use crate::domain::invoice::command::AllocatedNumber;
 use crate::domain::invoice::entry::Recorded;
 use crate::domain::invoice::event::PublicEvent;
 use crate::store::{
     Commit, DueInvoice, InvoiceFilter, InvoiceStore, Page, PageRequest, SHARDS, ShardId, StoreError,
 };
-
-/// The number of an invoice that comes issued, from an uploaded file: no series gave it.
-fn brought_number(commit: &Commit) -> Option<AllocatedNumber> {
-    let issued = match commit.before {
-        None => commit.invoice.issued()?,
-        Some(_) => return None,
-    };
-    Some(AllocatedNumber {
-        number: issued.number.clone(),
-        issued_on: issued.issued_on,
-    })
-}
 
 #[async_trait]
 impl InvoiceStore for SqlStore {
@@ -44,7 +31,7 @@ impl InvoiceStore for SqlStore {
 
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
         let prepared = PreparedCommit::new(&commit)?;
-        match (&self.database, brought_number(&commit)) {
+        match (&self.database, commit.brought_number()) {
             (Database::Sqlite(sqlite), None) => sqlite.commit(prepared).await,
             (Database::Sqlite(sqlite), Some(brought)) => {
                 let invoice = &commit.invoice;

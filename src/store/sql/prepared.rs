@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::columns::{date_text, integer, micros, search_text, shared_json};
-use super::error::corrupt;
+use super::columns::{date_text, integer, micros, shared_json};
 use crate::domain::ids::CustomerId;
 use crate::domain::invoice::Invoice;
 use crate::domain::invoice::entry::Recorded;
+use crate::domain::invoice::event::PublicEvent;
+use crate::store::search::invoice_search;
 use crate::store::{Commit, ShardId, StoreError};
 
 /// One command's outcome, ready to be bound.
@@ -60,23 +61,8 @@ impl PreparedCommit {
     /// the history.
     pub(super) fn new(commit: &Commit) -> Result<Self, StoreError> {
         let invoice = commit.invoice.as_ref();
-        let mut history = history_rows(commit.expected_version(), &commit.recorded)?;
-        if history.last().map(|row| row.version) != Some(integer(invoice.version)) {
-            return Err(corrupt(
-                "a commit's entries do not lead to its invoice's version",
-            ));
-        }
-        for event in &commit.events {
-            let version = integer(event.version);
-            let row = history
-                .iter_mut()
-                .find(|row| row.version == version && row.event.is_none())
-                .ok_or_else(|| corrupt("an event of a commit tells of none of its entries"))?;
-            row.event = Some(EventRow {
-                id: event.id.uuid(),
-                body: shared_json(event)?,
-            });
-        }
+        let history = commit.entries()?.into_iter().map(history_row);
+        let history = history.collect::<Result<_, _>>()?;
         let listing = Listing::of(invoice);
         let before = commit.before.as_deref().map(Listing::of);
         Ok(Self {
@@ -112,39 +98,34 @@ impl PreparedCommit {
     }
 }
 
-fn history_rows(before: u64, recorded: &[Recorded]) -> Result<Vec<HistoryRow>, StoreError> {
-    let row = |(recorded, version): (&Recorded, u64)| {
-        if recorded.version != version {
-            return Err(corrupt("the versions of a commit's entries have a gap"));
-        }
-        Ok(HistoryRow {
-            version: integer(version),
-            at: micros(recorded.at),
-            body: shared_json(recorded)?,
-            event: None,
+fn history_row(
+    (recorded, event): (&Recorded, Option<&PublicEvent>),
+) -> Result<HistoryRow, StoreError> {
+    let event = event.map(|event| {
+        Ok(EventRow {
+            id: event.id.uuid(),
+            body: shared_json(event)?,
         })
-    };
-    recorded.iter().zip(before + 1..).map(row).collect()
+    });
+    Ok(HistoryRow {
+        version: integer(recorded.version),
+        at: micros(recorded.at),
+        body: shared_json(recorded)?,
+        event: event.transpose()?,
+    })
 }
 
 impl Listing {
     fn of(invoice: &Invoice) -> Self {
         let issued = invoice.issued();
-        let content = &invoice.content;
         Self {
             status: invoice.status().name(),
             number: issued.map(|issued| issued.number.clone()),
-            customer: content.customer.map(CustomerId::uuid),
+            customer: invoice.content.customer.map(CustomerId::uuid),
             currency: invoice.currency().code().to_owned(),
             overdue: invoice.is_overdue(),
             issued_on: issued.map(|issued| date_text(issued.issued_on)),
-            search: search_text([
-                issued.map(|issued| issued.number.as_str()),
-                Some(content.bill_to.name.as_str()),
-                content.purchase_order.as_deref(),
-                content.reference.as_deref(),
-            ])
-            .into(),
+            search: invoice_search(invoice).into(),
         }
     }
 }
