@@ -6,8 +6,8 @@ use faktor::actors::auth_cache::AuthHandle;
 use faktor::store::cache::{Scope, SharedCache};
 use tokio::time::Instant;
 
-use crate::fault_proxy::Fault;
 use crate::nodes::{Installation, TIMEOUT, caller, is_refused, login, until};
+use crate::support::fault_proxy::Fault;
 use crate::throttling::wrong_login;
 
 const SLOW: Fault = Fault::Delay(Duration::from_secs(2));

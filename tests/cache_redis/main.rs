@@ -2,8 +2,6 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-#[path = "../support/fault_proxy.rs"]
-mod fault_proxy;
 mod faults;
 mod nodes;
 mod sharing;

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::backends::backend;
-use crate::fault_proxy::FaultProxy;
+use crate::support::fault_proxy::FaultProxy;
 
 pub(crate) const START: Timestamp = Timestamp::constant(1_800_000_000, 0);
 pub(crate) const EMAIL: &str = "ada@example.com";

@@ -12,10 +12,10 @@ use faktor::store::{ApiKey, Role};
 use fred::interfaces::LuaInterface;
 use uuid::Uuid;
 
-use crate::fault_proxy::Fault;
 use crate::nodes::{
     EMAIL, Installation, PASSWORD, START, caller, everything_under, is_refused, login, raw, until,
 };
+use crate::support::fault_proxy::Fault;
 
 /// Far less than half of `auth.cache_ttl_s`, after which a node would look again by itself.
 const AT_ONCE: Duration = Duration::from_secs(1);

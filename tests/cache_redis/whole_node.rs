@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::backends::backend;
-use crate::fault_proxy::{Fault, FaultProxy};
 use crate::nodes::{host_and_port, unique_prefix, until};
+use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::{self, TestApp};
 
 async fn cache_is_ok(app: &TestApp) -> bool {

@@ -1,8 +1,6 @@
 //! A topic of one test: read from its beginning, and taken away at the end.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::time::Duration;
 
 use faktor::clock::new_uuid;
@@ -19,6 +17,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::support::TestApp;
 use crate::support::backends::backend;
+use crate::support::fault_proxy::{Fault, FaultProxy};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -65,7 +64,6 @@ impl Topic {
     /// As [`Topic::new`]; the node comes in through the proxy.
     pub(crate) fn through_proxy() -> Option<Self> {
         let (topic, proxied) = (Self::new()?, backend("KAFKA_FAULT")?);
-        backend("TOXIPROXY")?;
         Some(Self {
             url: format!("kafka://{proxied}"),
             ..topic
@@ -232,50 +230,30 @@ pub(crate) async fn told(app: &TestApp) -> Vec<Value> {
     }
 }
 
-/// The proxy before the broker, of one test at a time; open again at the end, however that comes.
+/// The proxy before the broker, of one test at a time: it listens where the broker says.
 pub(crate) struct Proxy {
-    api: String,
+    pub(crate) way: FaultProxy,
     _only_one: MutexGuard<'static, ()>,
 }
 
 static ONLY_ONE: Mutex<()> = Mutex::const_new(());
 
 impl Proxy {
-    pub(crate) async fn take() -> Self {
-        let api = backend("TOXIPROXY").expect("the topic was made through it");
-        Self {
-            api: api.trim_start_matches("http://").to_owned(),
-            _only_one: ONLY_ONE.lock().await,
-        }
+    /// None without a broker to test with.
+    pub(crate) async fn take() -> Option<Self> {
+        let (listen, behind) = (backend("KAFKA_FAULT")?, backend("KAFKA_BEHIND_FAULT")?);
+        let only_one = ONLY_ONE.lock().await;
+        Some(Self {
+            way: FaultProxy::at(&listen, &behind).await,
+            _only_one: only_one,
+        })
     }
 
     pub(crate) fn cut(&self) {
-        self.enable(false);
+        self.way.set(Fault::Refuse);
     }
 
     pub(crate) fn mend(&self) {
-        self.enable(true);
-    }
-
-    fn enable(&self, enabled: bool) {
-        let body = format!("{{\"enabled\":{enabled}}}");
-        let mut proxy = TcpStream::connect(&self.api).expect("the proxy's API");
-        write!(
-            proxy,
-            "POST /proxies/kafka HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            self.api,
-            body.len()
-        )
-        .expect("it listens");
-        let mut answer = String::new();
-        proxy.read_to_string(&mut answer).expect("an answer");
-        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.mend();
+        self.way.set(Fault::Pass);
     }
 }

@@ -77,7 +77,7 @@ async fn invoices_go_on_without_the_broker_and_all_arrives_in_order_when_it_is_b
     let Some(topic) = Topic::through_proxy() else {
         return;
     };
-    let proxy = Proxy::take().await;
+    let proxy = Proxy::take().await.unwrap();
     let app = TestApp::start_with(|config| {
         topic.set(config);
         config.events.timeout_ms = 2_000;
@@ -136,7 +136,7 @@ async fn ten_thousand_events_of_a_hundred_invoices_arrive_in_order_over_five_cut
     let Some(topic) = Topic::through_proxy() else {
         return;
     };
-    let proxy = Proxy::take().await;
+    let proxy = Proxy::take().await.unwrap();
     let app = TestApp::start_with(|config| {
         topic.set(config);
         config.events.timeout_ms = 2_000;

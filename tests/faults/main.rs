@@ -26,10 +26,16 @@ use faktor::config::{Config, Secret};
 use load::Load;
 use own_server::OwnServer;
 use support::backends::backend;
-use support::toxiproxy::{FAULTS, Fault, Proxy};
+use support::fault_proxy::{Fault, FaultProxy, host_of};
 use support::{TestApp, profile};
 use tokio::time::{Instant, sleep};
 
+/// What the way to a server does to the node, one after the other.
+const FAULTS: [Fault; 3] = [
+    Fault::Delay(Duration::from_secs(2)),
+    Fault::CutMidAnswer,
+    Fault::Refuse,
+];
 /// How long each fault lasts.
 const FAULT: Duration = Duration::from_secs(4);
 
@@ -57,7 +63,7 @@ enum Needed {
 /// A server with a proxy in front of it.
 struct Way {
     server: String,
-    proxy: Proxy,
+    proxy: FaultProxy,
     /// The server itself, when the test may kill it.
     own: Option<OwnServer>,
 }
@@ -70,7 +76,8 @@ impl Way {
         }
         let mut server = backend(name)?;
         if name == "KAFKA" {
-            let proxy = Proxy::standing("kafka", &backend("KAFKA_FAULT")?)?;
+            let (listen, behind) = (backend("KAFKA_FAULT")?, backend("KAFKA_BEHIND_FAULT")?);
+            let proxy = FaultProxy::at(&listen, &behind).await;
             let own = None;
             return Some(Self { server, proxy, own });
         }
@@ -80,7 +87,7 @@ impl Way {
             server = started.url();
             own = Some(started);
         }
-        let proxy = Proxy::to(&server).await?;
+        let proxy = FaultProxy::before(host_of(&server)).await;
         Some(Self { server, proxy, own })
     }
 
@@ -116,14 +123,14 @@ async fn survives(way: Way, needed: Needed, detour: impl FnOnce(&mut Config, &Wa
     let load = Load::start(&app);
     for fault in FAULTS {
         load.until_some_are_under_way().await;
-        way.proxy.begin(fault).await;
+        way.proxy.set(fault);
         sleep(FAULT).await;
         most = most.max(resident_mib());
         if needed == Needed::No && fault == Fault::Refuse {
             let health = app.get("/health/readiness").await.expect(200);
             println!("readiness meanwhile: {health}");
         }
-        way.proxy.heal().await;
+        way.proxy.set(Fault::Pass);
     }
     if let Some(own) = &way.own {
         load.until_some_are_under_way().await;
@@ -149,9 +156,6 @@ async fn survives(way: Way, needed: Needed, detour: impl FnOnce(&mut Config, &Wa
             outcome.failures, 0,
             "requests failed that can do without it"
         );
-    }
-    if way.server != backend("KAFKA").unwrap_or_default() {
-        way.proxy.remove().await;
     }
     app.stop().await;
 }
@@ -185,7 +189,7 @@ comes_and_goes! {
         config.cache.url = way.secret();
     };
     kafka: "KAFKA", Needed::No, |config, way| {
-        config.events.url = Secret::new(format!("kafka://{}", way.proxy.address));
+        config.events.url = Secret::new(format!("kafka://{}", way.proxy.address()));
     };
     smtp: "SMTP", Needed::No, |config, way| {
         config.mail.url = Secret::new(format!("{}?tls=none", way.url()));

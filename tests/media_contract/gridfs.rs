@@ -7,10 +7,10 @@ use faktor::clock;
 use faktor::config::Secret;
 use faktor::outbound::media::{GridFsMedia, Media, MediaError, TimeLimits};
 use mongodb::bson::{Binary, Document, doc, spec::BinarySubtype};
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::backends::backend;
+use crate::support::fault_proxy::{Fault, FaultProxy, host_of};
 use crate::{Subject, limits};
 
 const NAME: &str = "inv_7/document-1.pdf";
@@ -193,51 +193,13 @@ async fn credentials_that_the_server_does_not_take_are_a_refusal_not_an_outage()
     assert!(!error.to_string().contains("hunter2"), "{error}");
 }
 
-/// A proxy of our own in front of the server, which can be cut.
-struct Proxy {
-    api: String,
-    client: reqwest::Client,
-    address: String,
-}
-
-impl Proxy {
-    async fn before(upstream: &str) -> Option<Self> {
-        let (client, name) = (reqwest::Client::new(), clock::random_hex::<8>());
-        let proxies = format!("{}/proxies", backend("TOXIPROXY")?);
-        let body = json!({"name": name, "listen": "127.0.0.1:0", "upstream": upstream,
-            "enabled": true});
-        let made = client.post(&proxies).json(&body).send().await.unwrap();
-        let made: Value = made.json().await.unwrap();
-        Some(Self {
-            address: made["listen"].as_str().unwrap().to_owned(),
-            api: format!("{proxies}/{name}"),
-            client,
-        })
-    }
-
-    async fn let_through(&self, enabled: bool) {
-        let request = self
-            .client
-            .post(&self.api)
-            .json(&json!({"enabled": enabled}));
-        assert!(request.send().await.unwrap().status().is_success());
-    }
-
-    async fn delete(self) {
-        self.client.delete(&self.api).send().await.unwrap();
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_ends_by_itself_and_what_was_stored_is_still_there() {
     let Some(gridfs) = GridFs::set_up().await else {
         return;
     };
-    let server = gridfs.url.split('/').nth(2).unwrap().to_owned();
-    let Some(proxy) = Proxy::before(&server).await else {
-        return gridfs.tidy_up().await;
-    };
-    let url = gridfs.url.replace(&server, &proxy.address);
+    let proxy = FaultProxy::before(host_of(&gridfs.url)).await;
+    let url = proxy.url(&gridfs.url);
     let short = TimeLimits {
         connect: Duration::from_millis(500),
         transfer: Duration::from_secs(3),
@@ -245,7 +207,7 @@ async fn an_outage_ends_by_itself_and_what_was_stored_is_still_there() {
     let media = open(&url, short).await.unwrap();
     let stored = media.put(NAME, Bytes::from_static(b"abc")).await.unwrap();
 
-    proxy.let_through(false).await;
+    proxy.set(Fault::Refuse);
     let read = media.get(NAME, &stored.sha256).await;
     assert!(
         matches!(read, Err(MediaError::Unavailable { .. })),
@@ -258,12 +220,11 @@ async fn an_outage_ends_by_itself_and_what_was_stored_is_still_there() {
     );
     assert!(media.ping().await.is_err());
 
-    proxy.let_through(true).await;
+    proxy.set(Fault::Pass);
     let deadline = Instant::now() + Duration::from_secs(20);
     while let Err(error) = media.ping().await {
         assert!(Instant::now() < deadline, "still down: {error}");
     }
     assert_eq!(media.get(NAME, &stored.sha256).await.unwrap(), "abc");
-    proxy.delete().await;
     gridfs.tidy_up().await;
 }

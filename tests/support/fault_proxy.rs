@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 pub(crate) enum Fault {
     /// Nothing: all goes through.
     Pass,
-    /// Open connections are cut, new ones are closed as soon as they are made: the server is gone.
+    /// Open connections are cut, and nobody listens: the server is gone.
     Refuse,
     /// Requests go through; of the next answer of each connection only half does, then it is cut.
     CutMidAnswer,
@@ -34,15 +34,26 @@ pub(crate) struct FaultProxy {
 impl FaultProxy {
     /// A proxy before the server at `server` (host:port), which need not be there yet.
     pub(crate) async fn before(server: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        Self::at("127.0.0.1:0", server).await
+    }
+
+    /// As [`before`](Self::before), for a server that tells its clients where to connect: `listen` is
+    /// the address that it tells them.
+    pub(crate) async fn at(listen: &str, server: &str) -> Self {
+        let listener = TcpListener::bind(listen).await.expect("a free port");
         let address = listener.local_addr().expect("its address");
         let (fault, faults) = watch::channel(Fault::Pass);
-        let accepting = tokio::spawn(accept(listener, server.to_owned(), faults));
+        let accepting = tokio::spawn(accept(address, listener, server.to_owned(), faults));
         Self {
             address,
             fault,
             accepting,
         }
+    }
+
+    /// The server's URL by way of the proxy: its `host:port` replaced.
+    pub(crate) fn url(&self, server: &str) -> String {
+        server.replacen(host_of(server), &self.address.to_string(), 1)
     }
 
     /// Host and port to use instead of the server's.
@@ -63,15 +74,40 @@ impl Drop for FaultProxy {
     }
 }
 
-async fn accept(listener: TcpListener, server: String, faults: watch::Receiver<Fault>) {
+/// `host:port` of a URL, with or without a scheme, a user and a path.
+pub(crate) fn host_of(server: &str) -> &str {
+    let rest = server.split_once("://").map_or(server, |(_, rest)| rest);
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest);
+    rest.split(['/', '?']).next().unwrap_or(rest)
+}
+
+async fn accept(
+    address: SocketAddr,
+    listener: TcpListener,
+    server: String,
+    mut faults: watch::Receiver<Fault>,
+) {
+    let mut listener = Some(listener);
     loop {
-        // Such as too many open files: the next one may do.
-        let Ok((client, _)) = listener.accept().await else {
-            continue;
-        };
-        if *faults.borrow() == Fault::Refuse {
+        if *faults.borrow_and_update() == Fault::Refuse {
+            listener = None;
+            if faults.changed().await.is_err() {
+                return;
+            }
             continue;
         }
+        let Some(open) = &listener else {
+            // Somebody else may have the port for a moment.
+            listener = TcpListener::bind(address).await.ok();
+            tokio::task::yield_now().await;
+            continue;
+        };
+        let accepted = tokio::select! {
+            accepted = open.accept() => accepted,
+            _ = faults.changed() => continue,
+        };
+        // Such as too many open files: the next one may do.
+        let Ok((client, _)) = accepted else { continue };
         let (server, faults) = (server.clone(), faults.clone());
         tokio::spawn(async move {
             // Either side's end is the other's.

@@ -3,8 +3,8 @@
 #![expect(dead_code, reason = "every test binary uses a part of it")]
 
 pub(crate) mod backends;
+pub(crate) mod fault_proxy;
 pub(crate) mod profile;
-pub(crate) mod toxiproxy;
 
 use std::time::Duration;
 
