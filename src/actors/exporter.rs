@@ -30,6 +30,8 @@ pub(super) enum ExporterMessage {
     Export,
 }
 
+impl ractor::Message for ExporterMessage {}
+
 /// Where the events go and how far they are. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct ExporterHandle {

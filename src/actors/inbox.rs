@@ -29,6 +29,8 @@ pub(super) enum InboxActorMessage {
     Deliver,
 }
 
+impl ractor::Message for InboxActorMessage {}
+
 /// Takes webhooks. Cheap to clone.
 #[derive(Clone)]
 pub struct InboxHandle {

@@ -36,6 +36,8 @@ pub(super) enum InvoiceMessage {
     Retire,
 }
 
+impl ractor::Message for InvoiceMessage {}
+
 /// A command on its way: shared with the caller, who sends it again if the actor dies before it
 /// began.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ mod live;
 pub mod mail;
 pub mod media;
 pub mod outbox;
+pub mod ownership;
 mod parts;
 pub mod payment;
 pub mod pdf;

@@ -21,6 +21,8 @@ pub(super) enum OutboxMessage {
     Publish,
 }
 
+impl ractor::Message for OutboxMessage {}
+
 /// Tells of events that reached the feed. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct OutboxHandle {

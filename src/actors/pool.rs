@@ -58,6 +58,8 @@ struct Ticket<W: Work> {
     taken: Arc<AtomicBool>,
 }
 
+impl<W: Work> ractor::Message for Ticket<W> {}
+
 impl<W: Work> fmt::Debug for Ticket<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "a task of the {} pool", W::NAME)

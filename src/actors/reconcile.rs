@@ -26,6 +26,8 @@ pub(super) enum ReconcileMessage {
     Ask,
 }
 
+impl ractor::Message for ReconcileMessage {}
+
 pub(super) struct Reconcile {
     pub(super) payments: Arc<Payments>,
     pub(super) inbox: InboxHandle,

@@ -95,7 +95,9 @@ impl Actor for Root {
             SupervisionEvent::ActorTerminated(actor, _, reason) => {
                 (actor, reason.unwrap_or_else(|| "it stopped".to_owned()))
             }
-            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {
+            SupervisionEvent::ActorStarted(_)
+            | SupervisionEvent::ProcessGroupChanged(_)
+            | SupervisionEvent::PidLifecycleEvent(_) => {
                 return Ok(());
             }
         };

@@ -23,6 +23,8 @@ pub(super) enum ShardMessage {
     Panic,
 }
 
+impl ractor::Message for ShardMessage {}
+
 pub(super) struct Shard {
     pub(super) node: Arc<Node>,
 }
@@ -81,7 +83,9 @@ impl Actor for Shard {
             SupervisionEvent::ActorTerminated(actor, _, _) => {
                 self.forget(state, &actor);
             }
-            SupervisionEvent::ActorStarted(_) | SupervisionEvent::ProcessGroupChanged(_) => {}
+            SupervisionEvent::ActorStarted(_)
+            | SupervisionEvent::ProcessGroupChanged(_)
+            | SupervisionEvent::PidLifecycleEvent(_) => {}
         }
         Ok(())
     }

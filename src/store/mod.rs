@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 pub mod cache;
+pub mod cluster;
 mod directory;
 mod feed;
 mod identity;
