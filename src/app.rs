@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actors::auth_cache::AuthHandle;
 use crate::actors::auth_cache::accounts::found_from_environment;
+use crate::actors::ownership::Ownership;
 use crate::actors::root::{Foundation, Parts, RunningActors};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -19,6 +20,7 @@ use crate::outbound::payment::sandbox::web::CheckoutView;
 use crate::outbound::payment::sandbox::{self, SessionState};
 use crate::render::page::{SandboxCheckout, SandboxMethod};
 use crate::render::{self, RenderContext};
+use crate::store::Epoch;
 use crate::store::cache::SharedCache;
 use crate::store::sql::StoreHandle;
 use crate::telemetry;
@@ -118,6 +120,7 @@ impl App {
             auth,
             cache: cache.clone(),
             probes,
+            ownership: Ownership::alone(Epoch(1)),
         });
         let actors = RunningActors::start(parts.clone()).await?;
         let metrics = metrics.await.unwrap_or_else(|_| telemetry::metrics());

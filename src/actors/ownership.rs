@@ -116,6 +116,12 @@ impl Ownership {
         self.owned().into_iter().map(|(shard, _)| shard).collect()
     }
 
+    /// Whether this node does what only one node should do: it owns the first shard. Two may do it for
+    /// a moment, so that all of it has to bear being done twice.
+    pub fn does_chores(&self) -> bool {
+        self.serves(ShardId(0)).is_ok()
+    }
+
     /// The machine's clock now, to measure terms from.
     pub fn now(&self) -> u64 {
         (self.inner.clock)()
