@@ -1,6 +1,6 @@
 //! All invoices of a node: the handle everybody talks to, and the actor that supervises the shards.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -163,18 +163,18 @@ impl fmt::Debug for InvoicesHandle {
 
 /// Does not keep the node alive: for what the node itself holds.
 #[derive(Clone)]
-pub(super) struct WeakInvoices {
+pub struct WeakInvoices {
     node: Weak<Node>,
 }
 
 impl WeakInvoices {
-    pub(super) fn upgrade(&self) -> Option<InvoicesHandle> {
+    pub fn upgrade(&self) -> Option<InvoicesHandle> {
         self.node.upgrade().map(|node| InvoicesHandle { node })
     }
 }
 
 impl InvoicesHandle {
-    pub(super) fn downgrade(&self) -> WeakInvoices {
+    pub fn downgrade(&self) -> WeakInvoices {
         WeakInvoices {
             node: Arc::downgrade(&self.node),
         }
@@ -350,6 +350,11 @@ impl InvoicesHandle {
         receiver
     }
 
+    /// As [`watch`](Self::watch), but only what is written here.
+    pub fn watch_here(&self, id: InvoiceId) -> watch::Receiver<u64> {
+        self.node.live.watch(id)
+    }
+
     /// The invoices that somebody watches at this node.
     pub fn watched_ids(&self) -> Vec<InvoiceId> {
         self.node.live.watched_ids()
@@ -369,7 +374,8 @@ impl InvoicesHandle {
     /// What of these shards is still under way here: commands that wait, and effects.
     pub fn under_way(&self, shards: &[ShardId]) -> UnderWay {
         let mut under_way = UnderWay::default();
-        for (_, live) in self.node.live.of_shards(shards) {
+        let wanted: HashSet<ShardId> = shards.iter().copied().collect();
+        for (_, live) in self.node.live.of_shards(|shard| wanted.contains(&shard)) {
             under_way.commands += live.waiting();
             let running = live
                 .published()
@@ -382,7 +388,17 @@ impl InvoicesHandle {
     /// Lets all invoices of these shards leave memory, whatever they are at: the node does not own
     /// them any more.
     pub fn dismiss(&self, shards: &[ShardId]) -> usize {
-        let gone = self.node.live.of_shards(shards);
+        let wanted: HashSet<ShardId> = shards.iter().copied().collect();
+        self.dismiss_those(|shard| wanted.contains(&shard))
+    }
+
+    /// Lets all invoices leave memory.
+    pub fn dismiss_all(&self) -> usize {
+        self.dismiss_those(|_| true)
+    }
+
+    fn dismiss_those(&self, wanted: impl Fn(ShardId) -> bool) -> usize {
+        let gone = self.node.live.of_shards(wanted);
         for (id, live) in &gone {
             self.node.live.dismiss(*id, live);
         }

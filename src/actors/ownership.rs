@@ -87,6 +87,11 @@ impl Ownership {
         word & !LEAVING == epoch.0 && self.within_term().is_ok()
     }
 
+    /// Whether the node may answer for what it owns.
+    pub fn is_within_term(&self) -> bool {
+        self.within_term().is_ok()
+    }
+
     fn within_term(&self) -> Result<(), NotOwned> {
         match self.inner.term_ends_at.load(Ordering::Acquire) {
             // Spares a node that works alone the look at the clock.
