@@ -220,7 +220,10 @@ impl LiveInvoices {
     }
 
     /// The live invoices of these shards.
-    pub(super) fn of_shards(&self, wanted: impl Fn(ShardId) -> bool) -> Vec<(InvoiceId, Arc<Live>)> {
+    pub(super) fn of_shards(
+        &self,
+        wanted: impl Fn(ShardId) -> bool,
+    ) -> Vec<(InvoiceId, Arc<Live>)> {
         self.invoices
             .iter()
             .filter(|live| wanted(ShardId::of(*live.key())))

@@ -11,8 +11,8 @@ use super::watching::watched_from;
 use super::wire::{self, About, Ask, News, Question, Reply};
 use crate::actors::invoices::ExecuteError;
 use crate::domain::ids::InvoiceId;
-use crate::store::cache::Revoked;
 use crate::store::ShardId;
+use crate::store::cache::Revoked;
 
 /// Answers the other nodes.
 pub(super) struct FromPeers {

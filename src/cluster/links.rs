@@ -154,10 +154,7 @@ pub struct Links {
 
 impl Links {
     /// Binds the port and accepts peers; dials nobody before [`Links::set_peers`].
-    pub async fn start(
-        config: LinksConfig,
-        inbound: Arc<dyn Inbound>,
-    ) -> Result<Self, LinksError> {
+    pub async fn start(config: LinksConfig, inbound: Arc<dyn Inbound>) -> Result<Self, LinksError> {
         let tls = config.tls.as_ref().map(tls::load).transpose()?;
         let refused = |source| LinksError::Listen {
             address: config.listen,
@@ -194,6 +191,11 @@ impl Links {
 
     pub fn link(&self, boot: BootId) -> Option<Link> {
         self.shared.table.link(boot)
+    }
+
+    /// All that are up.
+    pub fn all(&self) -> Vec<Link> {
+        self.shared.table.links()
     }
 
     pub fn events(&self) -> broadcast::Receiver<LinkEvent> {

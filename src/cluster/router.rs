@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant, timeout};
 
 use super::links::{Link, LinkError};
 use super::shared::Shared;
-use super::wire::{self, Ask, Question, Reply};
+use super::wire::{self, Ask, Fault, Question, Reply};
 use crate::actors::invoices::{Elsewhere, ExecuteError, Executed, InvoicesHandle, Published};
 use crate::domain::ids::{InvoiceId, OrganizationId};
 use crate::domain::invoice::command::Request;
@@ -125,7 +125,10 @@ impl Router {
             match &last {
                 Asked::Answer(Reply::NotOwner { hint: Some(hint) })
                     if hint.owner != owner
-                        && self.shared.owners.note(shard, hint.owner, Epoch(hint.epoch)) =>
+                        && self
+                            .shared
+                            .owners
+                            .note(shard, hint.owner, Epoch(hint.epoch)) =>
                 {
                     last = Asked::Hint;
                 }
@@ -144,7 +147,11 @@ impl Router {
         match ask(&self.shared, link, what, hops, within).await {
             Ok(reply) => Asked::Answer(reply),
             Err(LinkError::Busy) => Asked::Answer(Reply::Busy),
-            Err(LinkError::Lost | LinkError::TimedOut) => Asked::Nothing,
+            Err(LinkError::TooLarge) => Asked::Answer(Reply::Failed(Fault::Unavailable {
+                reason: "the command, or its answer, is too large for the link between two nodes"
+                    .to_owned(),
+            })),
+            Err(LinkError::Lost | LinkError::TimedOut | LinkError::Failed) => Asked::Nothing,
         }
     }
 }
@@ -201,11 +208,11 @@ fn answer(reply: Reply) -> Result<Found, ExecuteError> {
         Reply::Busy => ExecuteError::Busy,
         Reply::NotOwner { .. } => ExecuteError::NotOwner,
         Reply::Crashed => ExecuteError::Crashed,
-        Reply::Taken | Reply::About(_) | Reply::Unreadable => ExecuteError::Store(
-            StoreError::Unavailable {
+        Reply::Taken | Reply::About(_) | Reply::Unreadable => {
+            ExecuteError::Store(StoreError::Unavailable {
                 reason: "another node gave an answer to another question".to_owned(),
-            },
-        ),
+            })
+        }
     })
 }
 
@@ -217,7 +224,10 @@ impl Elsewhere for Router {
         organization: Option<OrganizationId>,
         request: Request,
     ) -> Result<Executed, ExecuteError> {
-        match self.find(id, Wanted::Execution(organization, &request)).await? {
+        match self
+            .find(id, Wanted::Execution(organization, &request))
+            .await?
+        {
             Found::Executed(done) => Ok(done),
             Found::State(_) => Err(ExecuteError::Crashed),
         }

@@ -79,7 +79,9 @@ impl ClusterHandle {
             Ok(())
         } else {
             let seconds = self.shared.renewed_ms_ago() / 1_000;
-            Err(format!("the lease was renewed {seconds} s ago, and is over"))
+            Err(format!(
+                "the lease was renewed {seconds} s ago, and is over"
+            ))
         }
     }
 }

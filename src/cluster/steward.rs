@@ -186,7 +186,10 @@ impl Steward {
             return Ok(Renewed::Member { draining });
         }
         let began = self.shared.ownership.now();
-        let renewed = self.shared.store.renew(self.session.boot, self.identity.ttl);
+        let renewed = self
+            .shared
+            .store
+            .renew(self.session.boot, self.identity.ttl);
         let renewed = renewed.await?;
         if let Renewed::Member { draining } = renewed {
             self.shared.renewed(began, self.identity.ttl);
@@ -212,7 +215,9 @@ impl Steward {
         self.session.link_to(&view);
         let plan = {
             let tenure = self.session.tenure();
-            plan(&view, &tenure, &|boot| self.session.links.link(boot).is_some())
+            plan(&view, &tenure, &|boot| {
+                self.session.links.link(boot).is_some()
+            })
         };
         for (shard, owner) in (0..).map(ShardId).zip(&plan.owners) {
             if let Some(owner) = owner {
@@ -232,7 +237,11 @@ impl Steward {
             return Ok(Next::GoOn);
         }
         if !plan.take.is_empty() {
-            let taken = self.shared.store.take(self.session.boot, &plan.take).await?;
+            let taken = self
+                .shared
+                .store
+                .take(self.session.boot, &plan.take)
+                .await?;
             {
                 let mut tenure = self.session.tenure();
                 for (shard, epoch) in &taken {
@@ -271,11 +280,7 @@ impl Steward {
 
     /// Answers what waits, gives the shards to `to`, and tells everybody. False: it was too much to
     /// answer in time, the shards stay.
-    async fn hand_over(
-        &self,
-        to: BootId,
-        batch: &[(ShardId, Epoch)],
-    ) -> Result<bool, StoreError> {
+    async fn hand_over(&self, to: BootId, batch: &[(ShardId, Epoch)]) -> Result<bool, StoreError> {
         let Some(invoices) = self.shared.invoices() else {
             return Ok(false);
         };
@@ -295,7 +300,10 @@ impl Steward {
         let deadline = Instant::now() + COMMANDS_WITHIN;
         while invoices.under_way(&shards).commands > 0 {
             if Instant::now() >= deadline {
-                tracing::warn!(shards = shards.len(), "shards can't be handed over: their invoices are too busy");
+                tracing::warn!(
+                    shards = shards.len(),
+                    "shards can't be handed over: their invoices are too busy"
+                );
                 let mut tenure = self.session.tenure();
                 shards.iter().for_each(|shard| tenure.stay(*shard));
                 self.shared.tell_moved();

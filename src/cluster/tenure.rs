@@ -134,7 +134,14 @@ impl Tenure {
     }
 
     /// The boot is over: the book says that it is gone, or it is about to leave.
-    pub fn end(self) {
+    pub fn end(&mut self) {
+        for hold in &mut self.shards {
+            // Late replies and views change nothing any more.
+            *hold = Hold {
+                held: 0,
+                let_go: u64::MAX,
+            };
+        }
         self.ownership.lose_all();
     }
 

@@ -115,6 +115,7 @@ pub(crate) async fn empty_with(change: impl FnOnce(&mut Config)) -> Edge {
         outbox: parts.outbox,
         payments,
         node: actors.handle(),
+        cluster: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     };
     let router = http::router(services.clone());

@@ -95,6 +95,10 @@ impl Table {
         self.rows().links.get(&boot).cloned()
     }
 
+    pub(super) fn links(&self) -> Vec<Link> {
+        self.rows().links.values().cloned().collect()
+    }
+
     pub(super) fn status(&self) -> Vec<LinkStatus> {
         let mut links: Vec<_> = self.rows().links.values().map(Link::status).collect();
         links.sort_by(|one, other| (&one.name, one.boot).cmp(&(&other.name, other.boot)));
@@ -137,8 +141,7 @@ impl Table {
             .values()
             .filter(|link| {
                 !rows.peers.contains_key(&link.boot())
-                    && (rows.removed.contains(&link.boot())
-                        || link.status().up_for > UNLISTED_FOR)
+                    && (rows.removed.contains(&link.boot()) || link.status().up_for > UNLISTED_FOR)
             })
             .map(Link::connection)
             .collect();
