@@ -154,10 +154,7 @@ pub struct Links {
 
 impl Links {
     /// Binds the port and accepts peers; dials nobody before [`Links::set_peers`].
-    pub async fn start(
-        config: LinksConfig,
-        inbound: Arc<dyn Inbound>,
-    ) -> Result<Self, LinksError> {
+    pub async fn start(config: LinksConfig, inbound: Arc<dyn Inbound>) -> Result<Self, LinksError> {
         let tls = config.tls.as_ref().map(tls::load).transpose()?;
         let refused = |source| LinksError::Listen {
             address: config.listen,
@@ -181,6 +178,10 @@ impl Links {
 
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    pub fn boot(&self) -> BootId {
+        self.shared.config.boot
     }
 
     /// Dials each of them until it is linked, again whenever its link goes down, and closes the links

@@ -40,7 +40,10 @@ async fn a_call_is_answered_and_a_cast_arrives() {
 async fn a_payload_may_be_nearly_a_frame_and_no_more() {
     let (_links, _other, link) = pair().await;
     for len in [1, 100_000, 16 * 1024 * 1024 - 1024] {
-        assert!(link.call(payload(len), LONG).await == Ok(payload(len)), "{len}");
+        assert!(
+            link.call(payload(len), LONG).await == Ok(payload(len)),
+            "{len}"
+        );
     }
     let too_large = vec![ECHO; 16 * 1024 * 1024];
     assert_eq!(link.call(too_large, LONG).await, Err(LinkError::TooLarge));

@@ -114,7 +114,9 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) async fn start(config: &LinksConfig) -> Self {
         let tls = config.tls.as_ref().map_or(String::new(), |tls| {
-            [&tls.cert, &tls.key, &tls.ca].map(|path| path.display().to_string()).join("|")
+            [&tls.cert, &tls.key, &tls.ca]
+                .map(|path| path.display().to_string())
+                .join("|")
         });
         let (listen, boot, name) = (config.listen, config.boot, &config.name);
         let cookie = config.cookie.expose();
@@ -172,19 +174,18 @@ impl Process {
         std::fs::read_dir(folder).unwrap().count()
     }
 
-    /// Resident memory of the process.
-    pub(crate) fn memory_mib(&self) -> usize {
-        memory_mib(&self.child.id().unwrap().to_string())
-    }
-
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.unwrap();
     }
 }
 
-pub(crate) fn memory_mib(pid: &str) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+/// Resident memory of this process.
+pub(crate) fn memory_mib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS:"))
+        .unwrap();
     let kib: usize = line.split_whitespace().nth(1).unwrap().parse().unwrap();
     kib / 1024
 }

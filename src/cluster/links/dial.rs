@@ -53,8 +53,10 @@ async fn dial_for_ever(shared: &Arc<Shared>, peer: &Peer) {
             (pause, failures) = (FIRST_PAUSE, 0);
         } else {
             let problem = match dial(shared, peer).await {
-                Ok(()) => "the connection closed before the node was proven: do the cookies differ?"
-                    .to_owned(),
+                Ok(()) => {
+                    "the connection closed before the node was proven: do the cookies differ?"
+                        .to_owned()
+                }
                 Err(error) => error.to_string(),
             };
             if shared.table.link(peer.boot).is_some() {
@@ -63,7 +65,12 @@ async fn dial_for_ever(shared: &Arc<Shared>, peer: &Peer) {
             failures = failures.saturating_add(1);
             // The first ones may have met a connection from the other side.
             if failures == TELL_AT {
-                tracing::warn!(node = peer.name, address = peer.address, problem, "A node can't be linked");
+                tracing::warn!(
+                    node = peer.name,
+                    address = peer.address,
+                    problem,
+                    "A node can't be linked"
+                );
             }
         }
         sleep(jitter(pause)).await;

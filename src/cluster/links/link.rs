@@ -91,9 +91,13 @@ struct Place<'link> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         if !self.answered {
-            self.link.loose_bytes.fetch_add(self.bytes, Ordering::AcqRel);
+            self.link
+                .loose_bytes
+                .fetch_add(self.bytes, Ordering::AcqRel);
         }
-        self.link.calling_bytes.fetch_sub(self.bytes, Ordering::AcqRel);
+        self.link
+            .calling_bytes
+            .fetch_sub(self.bytes, Ordering::AcqRel);
         self.link.in_flight.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -107,7 +111,10 @@ impl Inner {
         }
         let bytes = payload + MESSAGE_OVERHEAD_BYTES;
         let arrived = self.arrived_bytes.load(Ordering::Acquire);
-        let loose = self.loose_bytes.load(Ordering::Acquire).saturating_sub(arrived);
+        let loose = self
+            .loose_bytes
+            .load(Ordering::Acquire)
+            .saturating_sub(arrived);
         let queued = loose + self.calling_bytes.load(Ordering::Acquire);
         if queued + bytes > self.max_queued_bytes {
             return Err(LinkError::Busy);

@@ -137,8 +137,7 @@ impl Table {
             .values()
             .filter(|link| {
                 !rows.peers.contains_key(&link.boot())
-                    && (rows.removed.contains(&link.boot())
-                        || link.status().up_for > UNLISTED_FOR)
+                    && (rows.removed.contains(&link.boot()) || link.status().up_for > UNLISTED_FOR)
             })
             .map(Link::connection)
             .collect();
