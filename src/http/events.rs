@@ -61,7 +61,7 @@ async fn events(
     loop {
         published.borrow_and_update();
         let mut found = read(&app, &caller, after, limit + 1).await?;
-        let over = Instant::now() >= deadline || app.node.is_draining();
+        let over = Instant::now() >= deadline || app.is_draining();
         if waited && !found.is_empty() {
             // What happened after a revocation is not told, however long ago the caller came.
             let still = Authenticated(app.auth.authenticate(token).await?);

@@ -19,8 +19,9 @@ use super::answer;
 use super::conditional::etag;
 use super::error::ApiError;
 use super::extract::Payload;
+use crate::actors::invoices::InvoicesHandle;
 use crate::clock;
-use crate::domain::ids::OrganizationId;
+use crate::domain::ids::{InvoiceId, OrganizationId};
 use crate::domain::invoice::command::IdempotencyKey as CommandKey;
 use crate::store::KeptAnswer;
 
@@ -88,6 +89,22 @@ impl Key {
             .for_each(|(to, from)| *to = *from);
         // RFC 9562: version 8 is the one whose bits mean what the maker says.
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
+}
+
+impl Key {
+    /// As [`new_id`](Self::new_id), for an invoice: without a key, one that this node owns, which
+    /// spares a way to another one.
+    pub fn new_invoice_id(
+        &self,
+        invoices: &InvoicesHandle,
+        organization: OrganizationId,
+        kind: &str,
+    ) -> InvoiceId {
+        match &self.0 {
+            None => invoices.new_id(),
+            Some(_) => InvoiceId::new(self.new_id(organization, kind)),
+        }
     }
 }
 

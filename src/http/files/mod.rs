@@ -182,7 +182,7 @@ async fn upload(
         Some(user) => app.stores.identity.user(user).await?.map(|user| user.email),
         None => None,
     };
-    let id = InvoiceId::new(key.new_id(caller.organization, "upload"));
+    let id = key.new_invoice_id(&app.invoices, caller.organization, "upload");
     let command = Command::Import {
         organization: caller.organization,
         content: Arc::new(import.content),

@@ -58,7 +58,7 @@ async fn create(
 ) -> Result<Response, ApiError> {
     caller.require(Permission::InvoiceCreate)?;
     let input: ContentInput = payload.json()?;
-    let id = InvoiceId::new(key.new_id(caller.organization, "invoice"));
+    let id = key.new_invoice_id(&app.invoices, caller.organization, "invoice");
     let command_key = key.for_command(&payload);
     let content = match content_of(&app, caller.organization, input).await {
         Ok(content) => content,

@@ -36,6 +36,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const LONGEST: Duration = Duration::from_hours(1);
 /// How often a quiet stream looks whether the node is draining or its reader has been shut out.
 const CHECK: Duration = Duration::from_secs(1);
+/// How often a quiet stream reads the store all the same: news from another node may be lost.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
 /// Events read from the store at once.
 const PART: u16 = 100;
 
@@ -148,9 +150,14 @@ impl Reader {
 
     /// Waits for a new version; `None` when it is time to end.
     async fn wait(&mut self) -> Option<()> {
+        let look_again = Instant::now() + LOOK_AGAIN;
         loop {
-            if self.app.node.is_draining() || Instant::now() >= self.ends_at {
+            let now = Instant::now();
+            if self.app.is_draining() || now >= self.ends_at {
                 return None;
+            }
+            if self.app.cluster.is_some() && now >= look_again {
+                return Some(());
             }
             match tokio::time::timeout(CHECK, self.versions.changed()).await {
                 Ok(Ok(())) => return Some(()),
