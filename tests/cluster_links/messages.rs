@@ -74,8 +74,9 @@ async fn a_call_without_an_answer_ends_with_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_panics_fails_at_once_and_harms_no_other() {
+async fn a_panic_fails_its_call_at_once_and_harms_no_other() {
     let (_links, _other, link) = pair().await;
+    link.cast(vec![PANIC]).unwrap();
     assert_eq!(link.call(vec![PANIC], LONG).await, Err(LinkError::Failed));
     assert_eq!(link.call(payload(1), LONG).await, Ok(payload(1)));
 }

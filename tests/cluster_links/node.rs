@@ -49,7 +49,8 @@ impl Inbound for Playground {
         }
     }
 
-    fn cast(&self, _payload: Vec<u8>) {
+    fn cast(&self, payload: Vec<u8>) {
+        assert_ne!(payload[0], PANIC, "as asked");
         self.casts.fetch_add(1, Ordering::SeqCst);
     }
 }
