@@ -81,7 +81,7 @@ async fn a_stopped_peer_is_cut_within_four_seconds_and_its_queue_stays_bounded()
     kill_process(other.pid(), Signal::STOP).unwrap();
     let began = Instant::now();
     // 1.2 GB of calls that their callers give up, and of casts.
-    let before = memory_mib();
+    let before = memory_mib("self");
     let mut calls = JoinSet::new();
     let (mut busy, mut most) = (0, 0);
     for _ in 0..600 {
@@ -90,13 +90,13 @@ async fn a_stopped_peer_is_cut_within_four_seconds_and_its_queue_stays_bounded()
         calls.spawn(async move { asking.call(vec![ECHO; 1024 * 1024], short).await });
         busy += usize::from(link.cast(vec![ECHO; 1024 * 1024]) == Err(LinkError::Busy));
         tokio::task::yield_now().await;
-        most = most.max(memory_mib());
+        most = most.max(memory_mib("self"));
     }
     for outcome in calls.join_all().await {
         busy += usize::from(outcome == Err(LinkError::Busy));
     }
     assert!(busy > 1000, "{busy}");
-    most = most.max(memory_mib());
+    most = most.max(memory_mib("self"));
     assert!(most < before + 400, "{before} MiB, then {most} MiB");
     let call = tokio::spawn(async move { link.call(vec![ECHO], LONG).await });
     let down = event(&mut events, is_down).await;
