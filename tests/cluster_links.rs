@@ -1,6 +1,11 @@
 //! Links between nodes that are processes of their own.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "helpers of tests, and processes that talk to them"
+)]
 
 #[path = "cluster_links/certificates.rs"]
 mod certificates;

@@ -1,6 +1,6 @@
 //! The one actor of a node that others can send messages to.
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -119,6 +119,14 @@ impl Gateway {
             drop(permit);
         });
     }
+
+    fn cast(&self, payload: Vec<u8>) {
+        // A panic would end this actor, and with it all links.
+        let taken = catch_unwind(AssertUnwindSafe(|| self.inbound.cast(payload)));
+        if taken.is_err() {
+            tracing::error!("A cast's handling panicked");
+        }
+    }
 }
 
 impl Actor for Gateway {
@@ -142,7 +150,7 @@ impl Actor for Gateway {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             GatewayMessage::Call(payload, reply) => self.call(payload, reply),
-            GatewayMessage::Cast(payload) => self.inbound.cast(payload),
+            GatewayMessage::Cast(payload) => self.cast(payload),
             GatewayMessage::Ping(reply) => {
                 let _ = reply.send(Outcome::Answered.close(Vec::new()));
             }

@@ -81,7 +81,7 @@ async fn a_stopped_peer_is_cut_within_four_seconds_and_its_queue_stays_bounded()
     kill_process(other.pid(), Signal::STOP).unwrap();
     let began = Instant::now();
     // 1.2 GB of calls that their callers give up, and of casts.
-    let before = memory_mib();
+    let before = memory_mib("self");
     let mut calls = JoinSet::new();
     let (mut busy, mut most) = (0, 0);
     for _ in 0..600 {
@@ -90,13 +90,13 @@ async fn a_stopped_peer_is_cut_within_four_seconds_and_its_queue_stays_bounded()
         calls.spawn(async move { asking.call(vec![ECHO; 1024 * 1024], short).await });
         busy += usize::from(link.cast(vec![ECHO; 1024 * 1024]) == Err(LinkError::Busy));
         tokio::task::yield_now().await;
-        most = most.max(memory_mib());
+        most = most.max(memory_mib("self"));
     }
     for outcome in calls.join_all().await {
         busy += usize::from(outcome == Err(LinkError::Busy));
     }
     assert!(busy > 1000, "{busy}");
-    most = most.max(memory_mib());
+    most = most.max(memory_mib("self"));
     assert!(most < before + 400, "{before} MiB, then {most} MiB");
     let call = tokio::spawn(async move { link.call(vec![ECHO], LONG).await });
     let down = event(&mut events, is_down).await;
@@ -152,24 +152,49 @@ async fn a_peer_that_is_no_longer_listed_is_let_go_and_not_let_in() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_that_dial_each_other_at_once_settle_on_one_link() {
-    for _ in 0..5 {
-        let links = start(config("one")).await.unwrap();
-        let mut events = links.events();
-        let mut other = Process::start(&config("two")).await;
-        let own = [peer(links.boot(), "one", links.local_addr())];
-        let listed = vec![other.peer()];
-        tokio::join!(other.set_peers(&own), async { links.set_peers(listed) });
-        let link = linked(&links, other.boot).await;
-        assert_eq!(link.call(vec![ECHO], LONG).await, Ok(vec![ECHO]));
-        // Longer than any connection may be unproven.
-        tokio::time::sleep(Duration::from_millis(3500)).await;
-        assert_eq!((links.status().len(), other.links().await), (1, 1));
-        let mut seen = Vec::new();
-        while let Ok(event) = events.try_recv() {
-            seen.push(event);
-        }
-        assert_eq!(seen, [LinkEvent::Up(other.boot)]);
-        links.stop().await;
+    // The first one, being the lesser, waits 200 ms before it dials.
+    let mut rounds = JoinSet::new();
+    for later_ms in [0, 190, 195, 200, 205, 210] {
+        rounds.spawn(dial_each_other(Duration::from_millis(later_ms)));
+    }
+    rounds.join_all().await;
+}
+
+async fn dial_each_other(later: Duration) {
+    let links = start(config("one")).await.unwrap();
+    let mut events = links.events();
+    let mut other = Process::start(&config("two")).await;
+    let own = [peer(links.boot(), "one", links.local_addr())];
+    links.set_peers(vec![other.peer()]);
+    tokio::time::sleep(later).await;
+    other.set_peers(&own).await;
+    linked(&links, other.boot).await;
+    // Longer than any connection may be unproven.
+    tokio::time::sleep(Duration::from_millis(3500)).await;
+    assert_eq!((links.status().len(), other.links().await), (1, 1));
+    let link = linked(&links, other.boot).await;
+    assert_eq!(link.call(vec![ECHO], LONG).await, Ok(vec![ECHO]));
+    let mut seen = Vec::new();
+    while let Ok(event) = events.try_recv() {
+        seen.push(event);
+    }
+    assert_eq!(seen, [LinkEvent::Up(other.boot)], "{later:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_come_back_when_their_own_actor_is_lost() {
+    let links = start(config("one")).await.unwrap();
+    let mut events = links.events();
+    let mut other = Process::start(&config("two")).await;
+    links.set_peers(vec![other.peer()]);
+    linked(&links, other.boot).await;
+    let gateway = ractor::registry::where_is(format!("gateway-{}", links.boot()));
+    gateway.unwrap().kill();
+    event(&mut events, is_down).await;
+    let link = linked(&links, other.boot).await;
+    assert_eq!(link.call(vec![ECHO], LONG).await, Ok(vec![ECHO]));
+    while other.links().await != 1 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

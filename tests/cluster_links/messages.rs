@@ -1,6 +1,7 @@
 //! What goes over a link.
 
 use faktor::cluster::links::{Link, LinkError, Links};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant};
 
@@ -74,8 +75,9 @@ async fn a_call_without_an_answer_ends_with_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_panics_fails_at_once_and_harms_no_other() {
+async fn a_panic_fails_its_call_at_once_and_harms_no_other() {
     let (_links, _other, link) = pair().await;
+    link.cast(vec![PANIC]).unwrap();
     assert_eq!(link.call(vec![PANIC], LONG).await, Err(LinkError::Failed));
     assert_eq!(link.call(payload(1), LONG).await, Ok(payload(1)));
 }
@@ -97,6 +99,48 @@ async fn more_calls_than_may_be_in_flight_are_refused_at_once() {
     assert_eq!(link.call(payload(1), LONG).await, Err(LinkError::Busy));
     hanging.shutdown().await;
     assert_eq!(link.call(payload(1), LONG).await, Ok(payload(1)));
+}
+
+struct Invoice;
+
+struct Nothing;
+
+impl ractor::Message for Nothing {}
+
+impl Actor for Invoice {
+    type Msg = Nothing;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<Nothing>,
+        (): (),
+    ) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nodes_other_actors_cost_its_peers_nothing() {
+    let links = start(config("one")).await.unwrap();
+    let mut actors = Vec::new();
+    for _ in 0..10_000 {
+        actors.push(Actor::spawn(None, Invoice, ()).await.unwrap().0);
+    }
+    let other = Process::start(&config("two")).await;
+    let before = other.memory_mib();
+    links.set_peers(vec![other.peer()]);
+    let link = linked(&links, other.boot).await;
+    for _ in 0..10_000 {
+        actors.push(Actor::spawn(None, Invoice, ()).await.unwrap().0);
+    }
+    assert_eq!(link.call(payload(1), LONG).await, Ok(payload(1)));
+    let after = other.memory_mib();
+    assert!(after <= before + 5, "{before} MiB, then {after} MiB");
+    for actor in actors {
+        actor.stop(None);
+    }
 }
 
 /// Not a test: `cargo test --release --test cluster_links measure -- --ignored --nocapture`.

@@ -49,7 +49,8 @@ impl Inbound for Playground {
         }
     }
 
-    fn cast(&self, _payload: Vec<u8>) {
+    fn cast(&self, payload: Vec<u8>) {
+        assert_ne!(payload[0], PANIC, "as asked");
         self.casts.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -174,14 +175,36 @@ impl Process {
         std::fs::read_dir(folder).unwrap().count()
     }
 
+    pub(crate) fn memory_mib(&self) -> usize {
+        memory_mib(&self.child.id().unwrap().to_string())
+    }
+
+    /// The ports on which it listens.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        let pid = self.child.id().unwrap();
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        let sockets: Vec<_> = files
+            .filter_map(|file| std::fs::read_link(file.ok()?.path()).ok())
+            .map(|target| target.display().to_string())
+            .collect();
+        let table = std::fs::read_to_string(format!("/proc/{pid}/net/tcp")).unwrap();
+        let rows = table.lines().map(|row| row.split_whitespace().collect());
+        rows.filter(|row: &Vec<_>| {
+            // Listening, and this process's.
+            row[3] == "0A" && sockets.contains(&format!("socket:[{}]", row[9]))
+        })
+        .map(|row| u16::from_str_radix(row[1].split_once(':').unwrap().1, 16).unwrap())
+        .collect()
+    }
+
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.unwrap();
     }
 }
 
-/// Resident memory of this process.
-pub(crate) fn memory_mib() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+/// Resident memory of a process; `self` is this one.
+pub(crate) fn memory_mib(pid: &str) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status
         .lines()
         .find(|line| line.starts_with("VmRSS:"))

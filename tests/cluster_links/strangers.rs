@@ -130,3 +130,30 @@ async fn a_thousand_connections_that_say_nothing_are_closed_and_their_files_come
     };
     timeout(LONG, back).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_librarys_own_port_leads_nowhere() {
+    let (node, friend) = besieged().await;
+    let ports = node.ports();
+    let own: Vec<_> = ports
+        .iter()
+        .filter(|port| **port != node.addr.port())
+        .collect();
+    let [port] = own[..] else {
+        panic!("it listens on {ports:?}");
+    };
+    let addr = (std::net::Ipv4Addr::LOCALHOST, *port);
+    for bytes in [greeting(&node), vec![0, 0, 0, 0, 0, 0, 1, 0, 10, 4]] {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        assert!(is_closed(&mut stream).await);
+    }
+    let files = node.open_files();
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        silent.push(TcpStream::connect(addr).await.unwrap());
+    }
+    assert!(answers(&friend, &node).await);
+    // They wait in the kernel, but for the first.
+    assert!(node.open_files() <= files + 1);
+}

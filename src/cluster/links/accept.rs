@@ -22,7 +22,7 @@ pub(super) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
         };
         match accepted {
             Ok((stream, _)) => {
-                let (number, cut) = shared.table.open(true);
+                let (number, cut) = shared.table.open(None);
                 let open = Open::new(cut, on_close(&shared, number));
                 tokio::spawn(receive(Arc::clone(&shared), stream, number, Arc::new(open)));
             }

@@ -80,7 +80,7 @@ async fn dial_for_ever(shared: &Arc<Shared>, peer: &Peer) {
 
 /// One try; returns when its connection has ended, or when its link is up.
 async fn dial(shared: &Arc<Shared>, peer: &Peer) -> io::Result<()> {
-    let (number, cut) = shared.table.open(false);
+    let (number, cut) = shared.table.open(Some(peer.boot));
     let open = Arc::new(Open::new(cut.clone(), on_close(shared, number)));
     let proving = async {
         let transport = connect(shared, peer).await?;

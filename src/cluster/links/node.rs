@@ -23,6 +23,8 @@ use crate::store::cluster::BootId;
 /// Between the end of an actor that should never end and its next start.
 const RESTART_AFTER: Duration = Duration::from_millis(500);
 
+const STOP_WITHIN: Duration = Duration::from_secs(2);
+
 /// The actors' present incarnation.
 #[derive(Default)]
 pub(super) struct Node {
@@ -138,8 +140,9 @@ async fn keep(shared: Arc<Shared>, inbound: Arc<dyn Inbound>, first: Incarnation
         };
         shared.table.cut_all();
         shared.node.set(None);
-        let _ = server.stop_and_wait(None, None).await;
-        let _ = gateway.stop_and_wait(None, None).await;
+        // One of them is gone already.
+        let _ = server.stop_and_wait(None, Some(STOP_WITHIN)).await;
+        let _ = gateway.stop_and_wait(None, Some(STOP_WITHIN)).await;
         if is_stopping {
             return;
         }

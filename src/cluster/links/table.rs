@@ -35,7 +35,8 @@ struct Rows {
     /// Connections from outside that are not proven, oldest first; some of them are closed already.
     unproven: VecDeque<u64>,
     links: HashMap<BootId, Link>,
-    /// Lost links of peers whose other connection won the election, and is about to be ready.
+    /// Lost links of peers whose other connection has probably won the election, and is about to be
+    /// ready.
     electing: HashMap<BootId, DownReason>,
 }
 
@@ -46,7 +47,7 @@ struct Listed {
 
 struct Connection {
     cut: CancellationToken,
-    /// Whose it is, once the cookie is proven.
+    /// Whose it is: known of one that was dialled, and of another once the cookie is proven.
     boot: Option<BootId>,
     /// Why this node cut it.
     reason: Option<DownReason>,
@@ -64,8 +65,9 @@ impl Rows {
         self.links.values().any(|link| link.connection() == number)
     }
 
-    /// Whether a connection is left that is proven to be that node's.
-    fn is_proven(&self, boot: BootId) -> bool {
+    /// Whether another connection to that node is left. Its side may have closed the one that lost
+    /// the election before this side knows which one won.
+    fn is_connected(&self, boot: BootId) -> bool {
         self.connections
             .values()
             .any(|connection| connection.boot == Some(boot) && !connection.cut.is_cancelled())
@@ -155,7 +157,7 @@ impl Table {
 
     /// Registers a connection. One more from outside than may be unproven costs the oldest its life:
     /// whoever means it well has proven itself long before.
-    pub(super) fn open(&self, from_outside: bool) -> (u64, CancellationToken) {
+    pub(super) fn open(&self, dialled: Option<BootId>) -> (u64, CancellationToken) {
         let mut rows = self.rows();
         rows.last_connection += 1;
         let number = rows.last_connection;
@@ -164,11 +166,11 @@ impl Table {
             number,
             Connection {
                 cut: cut.clone(),
-                boot: None,
+                boot: dialled,
                 reason: None,
             },
         );
-        if from_outside {
+        if dialled.is_none() {
             rows.unproven.push_back(number);
             if rows.unproven.len() > self.max_unproven
                 && let Some(oldest) = rows.unproven.pop_front()
@@ -261,7 +263,7 @@ impl Table {
         let closed = rows.connections.remove(&number);
         rows.unproven.retain(|unproven| *unproven != number);
         if let Some(boot) = closed.and_then(|connection| connection.boot)
-            && !rows.is_proven(boot)
+            && !rows.is_connected(boot)
             && let Some(reason) = rows.electing.remove(&boot)
         {
             self.tell_down(&rows, boot, reason);
@@ -286,7 +288,7 @@ impl Table {
             .get(&number)
             .and_then(|connection| connection.reason)
             .unwrap_or(DownReason::Closed);
-        if rows.is_proven(boot) {
+        if rows.is_connected(boot) {
             rows.electing.insert(boot, reason);
         } else {
             self.tell_down(rows, boot, reason);

@@ -1,5 +1,6 @@
 //! TLS between nodes: both sides show a certificate, and both check it against one authority.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ pub(super) struct Tls {
     pub(super) connector: TlsConnector,
 }
 
-fn refused(path: &Path, problem: impl ToString) -> LinksError {
+fn refused(path: &Path, problem: &dyn Display) -> LinksError {
     LinksError::Tls {
         path: path.display().to_string(),
         problem: problem.to_string(),
@@ -29,13 +30,13 @@ fn refused(path: &Path, problem: impl ToString) -> LinksError {
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, LinksError> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
-        .map_err(|error| refused(path, error))?
+        .map_err(|error| refused(path, &error))?
         .collect();
     match found {
         Ok(certificates) if certificates.is_empty() => {
-            Err(refused(path, "it holds no certificate"))
+            Err(refused(path, &"it holds no certificate"))
         }
-        found => found.map_err(|error| refused(path, error)),
+        found => found.map_err(|error| refused(path, &error)),
     }
 }
 
@@ -43,31 +44,31 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, LinksError>
 pub(super) fn load(files: &LinkTls) -> Result<Tls, LinksError> {
     let chain = certificates(&files.cert)?;
     let key =
-        PrivateKeyDer::from_pem_file(&files.key).map_err(|error| refused(&files.key, error))?;
+        PrivateKeyDer::from_pem_file(&files.key).map_err(|error| refused(&files.key, &error))?;
     let mut authority = RootCertStore::empty();
     for certificate in certificates(&files.ca)? {
         authority
             .add(certificate)
-            .map_err(|error| refused(&files.ca, error))?;
+            .map_err(|error| refused(&files.ca, &error))?;
     }
     let authority = Arc::new(authority);
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier =
         WebPkiClientVerifier::builder_with_provider(Arc::clone(&authority), Arc::clone(&provider))
             .build()
-            .map_err(|error| refused(&files.ca, error))?;
+            .map_err(|error| refused(&files.ca, &error))?;
     let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&TLS13])
-        .map_err(|error| refused(&files.cert, error))?
+        .map_err(|error| refused(&files.cert, &error))?
         .with_client_cert_verifier(verifier)
         .with_single_cert(chain.clone(), key.clone_key())
-        .map_err(|error| refused(&files.cert, error))?;
+        .map_err(|error| refused(&files.cert, &error))?;
     let client = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
-        .map_err(|error| refused(&files.cert, error))?
+        .map_err(|error| refused(&files.cert, &error))?
         .with_root_certificates(authority)
         .with_client_auth_cert(chain, key)
-        .map_err(|error| refused(&files.cert, error))?;
+        .map_err(|error| refused(&files.cert, &error))?;
     Ok(Tls {
         acceptor: TlsAcceptor::from(Arc::new(server)),
         connector: TlsConnector::from(Arc::new(client)),
