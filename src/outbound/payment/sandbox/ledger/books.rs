@@ -227,9 +227,11 @@ impl Turn {
     }
 }
 
-/// SQLITE_BUSY, in the lowest byte of the extended code.
+/// `SQLITE_BUSY`, in the lowest byte of the extended code.
 fn is_busy(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     let code = code.and_then(|code| code.parse::<u32>().ok());
     code.is_some_and(|code| code & 0xff == 5)
 }
