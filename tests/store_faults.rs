@@ -16,7 +16,7 @@ mod faults {
     use faktor::domain::ids::InvoiceId;
     use faktor::domain::invoice::{Invoice, State};
     use faktor::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
-    use faktor::store::{StoreError, Stores};
+    use faktor::store::{Epoch, StoreError, Stores};
     use futures_util::future::join_all;
     use jiff::civil::date;
     use sqlx::sqlite::SqliteConnectOptions;
@@ -129,8 +129,15 @@ mod faults {
         assert_eq!(reason(&error), "the data directory is read-only");
         assert_eq!(
             stores.invoices.load(invoice.id).await.unwrap(),
-            Some(invoice)
+            Some(invoice.clone())
         );
+        let claimed = stores.invoices.claim(invoice.id, Epoch(1)).await;
+        assert_eq!(
+            claimed,
+            Ok(Some(invoice.clone())),
+            "its owner writes nothing"
+        );
+        assert!(stores.invoices.claim(invoice.id, Epoch(2)).await.is_err());
         assert!(stores.invoices.ping().await.is_err());
         handle.close().await.unwrap();
     }

@@ -186,7 +186,10 @@ mod shared {
             .into_iter()
             .map(|node| tokio::task::spawn_blocking(|| node.said(usize::MAX)));
         let total = PROCESSES * COMMITS;
-        let (said, events) = tokio::join!(join_all(saying), follow(&stores, organization, total),);
+        let writing =
+            async { tokio::join!(join_all(saying), follow(&stores, organization, total)) };
+        let within = Duration::from_mins(2);
+        let (said, events) = tokio::time::timeout(within, writing).await.unwrap();
 
         let again = follow(&stores, organization, total).await;
         assert_eq!(events, again, "who follows a cursor misses nothing");

@@ -34,6 +34,25 @@ pub(super) fn write(path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
     sync_directory(directory)
 }
 
+/// As [`write`], but what is there already stays.
+pub(super) fn write_new(path: &Path, bytes: &[u8], mode: Mode) -> io::Result<()> {
+    let directory = path
+        .parent()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the path has no directory"))?;
+    make_directory(directory)?;
+    let temporary = temporary_beside(path);
+    let written = write_synced(&temporary, bytes, mode).and_then(|()| {
+        match fs::hard_link(&temporary, path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            linked => linked,
+        }
+    });
+    // Best effort: nobody reads it.
+    drop(fs::remove_file(&temporary));
+    written?;
+    sync_directory(directory)
+}
+
 /// Makes a directory and its parents, durably.
 pub(super) fn make_directory(directory: &Path) -> io::Result<()> {
     if directory.is_dir() {

@@ -285,7 +285,7 @@ async fn an_event_that_waits_for_its_next_attempt_does_not_wait_over_a_restart()
 async fn events(data_dir: &Path) -> Vec<(String, String)> {
     let options = SqliteConnectOptions::new().filename(data_dir.join("sandbox.db"));
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    let events = sqlx::query_as("SELECT id, state FROM events ORDER BY rowid")
+    let events = sqlx::query_as("SELECT id, state FROM sandbox_events ORDER BY sequence")
         .fetch_all(&mut connection)
         .await
         .unwrap();

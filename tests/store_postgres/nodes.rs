@@ -9,7 +9,7 @@ use faktor::domain::invoice::{Invoice, State};
 use faktor::store::{ADMINISTRATOR, Epoch, Refreshed, Session, StoreError, Stores, User};
 use futures_util::future::join_all;
 use jiff::civil::date;
-use sqlx::Executor;
+use sqlx::{Connection, Executor};
 
 use crate::open;
 use crate::postgres_database::TestDatabase;
@@ -432,5 +432,45 @@ async fn an_event_without_a_place_is_a_cursor_that_skips_nothing() {
     stores.invoices.commit(creation(&later)).await.unwrap();
     while stores.feed.publish(10).await.unwrap() > 0 {}
     assert_eq!(read().await, Some(vec![event(&later)]));
+    handle.close().await.unwrap();
+}
+
+/// The old owner's write has begun when the new one claims, and is committed afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_waits_for_a_write_on_its_way_and_returns_it() {
+    let Some(database) = TestDatabase::new().await else {
+        return;
+    };
+    let (stores, handle) = open(&database.url).await;
+    let invoice = draft(new_organization());
+    stores.invoices.commit(creation(&invoice)).await.unwrap();
+    let mut written = invoice.clone();
+    written.version += 1;
+    written.next_effect = 77;
+
+    let mut old_owner = database.raw().await;
+    old_owner.execute("BEGIN").await.unwrap();
+    sqlx::query("UPDATE invoices SET version = version + 1, snapshot = $2 WHERE id = $1")
+        .bind(invoice.id.uuid())
+        .bind(serde_json::to_string(&written).unwrap())
+        .execute(&mut old_owner)
+        .await
+        .unwrap();
+    let claim = stores.invoices.claim(invoice.id, Epoch(2));
+    let release = async {
+        let mut observer = database.raw().await;
+        let waiting = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND pid IN \
+             (SELECT pid FROM pg_stat_activity WHERE datname = current_database()))";
+        while !sqlx::query_scalar::<_, bool>(waiting)
+            .fetch_one(&mut observer)
+            .await
+            .unwrap()
+        {}
+        old_owner.execute("COMMIT").await.unwrap();
+        observer.close().await.unwrap();
+    };
+    let (claimed, ()) = tokio::join!(claim, release);
+    assert_eq!(claimed, Ok(Some(written)));
+    old_owner.close().await.unwrap();
     handle.close().await.unwrap();
 }

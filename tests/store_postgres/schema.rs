@@ -1,7 +1,7 @@
 //! Opening: the schema, the address, and what the database says when it can't be used.
 
-use faktor::store::StoreError;
 use faktor::store::sql::PostgresStore;
+use faktor::store::{Epoch, StoreError};
 use futures_util::future::join_all;
 use sqlx::{AssertSqlSafe, Connection, Executor};
 
@@ -152,7 +152,14 @@ async fn a_database_that_takes_no_writes_is_not_ready_says_why_and_may_change_ba
     assert_eq!(reason(&write().await.unwrap_err()), sentence);
     assert!(!handle.takes_writes());
     let kept = stores.invoices.load(invoice.id).await.unwrap();
-    assert_eq!(kept, Some(invoice), "reads go on");
+    assert_eq!(kept.as_ref(), Some(&invoice), "reads go on");
+    let claimed = stores.invoices.claim(invoice.id, Epoch(1)).await;
+    assert_eq!(
+        claimed,
+        Ok(Some(invoice.clone())),
+        "its owner writes nothing"
+    );
+    assert!(stores.invoices.claim(invoice.id, Epoch(2)).await.is_err());
 
     every_node("off").await;
     let _ = write().await;

@@ -84,7 +84,7 @@ pub(super) async fn open_payments(
 ) -> Result<(Payments, Option<SandboxProvider>), BackendError> {
     match config.payments.provider {
         PaymentProvider::Sandbox => {
-            let sandbox = open_sandbox(config, public_url, clock.clone())?;
+            let sandbox = open_sandbox(config, public_url, clock.clone()).await?;
             Ok((Payments::Sandbox(sandbox.clone()), Some(sandbox)))
         }
         PaymentProvider::Stripe => {
@@ -126,11 +126,12 @@ async fn open_stripe(config: &Config, clock: Clock) -> Result<StripeProvider, Ba
     Ok(stripe)
 }
 
-fn open_sandbox(
+async fn open_sandbox(
     config: &Config,
     public_url: &str,
     clock: Clock,
 ) -> Result<SandboxProvider, BackendError> {
+    const BACKEND: &str = "payments (sandbox)";
     let (data_dir, payments) = (&config.storage.data_dir, &config.payments);
     let mut options = SandboxOptions::new(data_dir, public_url, clock);
     options.webhook_secrets = vec![
@@ -139,11 +140,20 @@ fn open_sandbox(
     ];
     options.webhook_tolerance_s = payments.webhook_tolerance_s;
     options.timeout = Duration::from_millis(payments.timeout_ms);
-    SandboxProvider::open(options).map_err(|error| BackendError {
-        backend: "payments (sandbox)",
-        address: data_dir.display().to_string(),
-        reason: error.to_string(),
+    let relational = &config.storage.relational;
+    if relational.is_empty() {
+        return SandboxProvider::open(options).map_err(|error| BackendError {
+            backend: BACKEND,
+            address: data_dir.display().to_string(),
+            reason: error.to_string(),
+        });
+    }
+    options.database = Some(relational.clone());
+    // A new database gets the sandbox's tables with all others, at the same time as this.
+    patiently(config, BACKEND, &shown(relational.expose()), || {
+        SandboxProvider::connect(options.clone())
     })
+    .await
 }
 
 /// The exporter asks after it by itself: it knows how far behind it is.

@@ -3,7 +3,7 @@
 use tokio::time::Duration;
 
 use super::error::{BackendError, patiently, shown};
-use crate::config::{Config, PaymentProvider};
+use crate::config::Config;
 use crate::store::cache::{Peers, SharedCache};
 use crate::store::mongo::{MongoDatabase, MongoOptions};
 use crate::store::redis::{Redis, RedisOptions};
@@ -77,9 +77,7 @@ pub(super) fn lock_data_dir(
     store: StoreHandle,
 ) -> Result<StoreHandle, BackendError> {
     let storage = &config.storage;
-    let kept_there = storage.documents.is_empty()
-        || config.mail.url.is_empty()
-        || config.payments.provider == PaymentProvider::Sandbox;
+    let kept_there = storage.documents.is_empty() || config.mail.url.is_empty();
     if storage.relational.is_empty() || !kept_there {
         return Ok(store);
     }

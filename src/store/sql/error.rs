@@ -39,7 +39,9 @@ pub(super) fn fault(error: sqlx::Error) -> StoreError {
 
 /// Whether another connection to the file was in the way.
 pub(super) fn is_busy(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     let primary = code.and_then(|code| code.parse::<u32>().ok());
     primary.is_some_and(|code| code & 0xff == BUSY)
 }

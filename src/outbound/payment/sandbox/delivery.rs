@@ -10,14 +10,16 @@ use super::outbox::{Attempt, WaitingEvent};
 use super::{Inner, LedgerError, SandboxProvider};
 
 /// Events of one round.
-const BATCH: u32 = 64;
+const BATCH: u32 = 32;
 /// Requests at the same time.
-const CONCURRENCY: usize = 8;
+const CONCURRENCY: usize = 16;
 /// After this many failed attempts an event is given up: with the delays below, after about an hour.
 const MAX_ATTEMPTS: i64 = 24;
 const MAX_RETRY_DELAY: Duration = Duration::from_mins(5);
 /// No answer within this time is a failed attempt.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a node looks for events that others put into the books, and did not deliver.
+const LOOK_FOR_OTHERS: Duration = Duration::from_secs(2);
 /// The pause when the books themselves can't be read.
 const LEDGER_RETRY_DELAY: Duration = Duration::from_secs(5);
 
@@ -61,6 +63,9 @@ impl Delivery {
                     let _ = tokio::time::timeout(pause, sandbox.news.notified()).await;
                     continue;
                 }
+            } else if sandbox.options.shared {
+                let _ = tokio::time::timeout(LOOK_FOR_OTHERS, sandbox.news.notified()).await;
+                continue;
             }
             sandbox.news.notified().await;
         }
@@ -72,12 +77,16 @@ impl Delivery {
         if is_first {
             sandbox
                 .ledger
-                .hasten_events(sandbox.options.clock.now())
+                .hasten_events(sandbox.options.clock.now(), sandbox.options.shared)
                 .await?;
         }
         let due = sandbox
             .ledger
-            .due_events(sandbox.options.clock.now(), BATCH)
+            .claim_events(
+                sandbox.options.clock.now(),
+                BATCH,
+                sandbox.options.delivery_lease,
+            )
             .await?;
         if !due.is_empty() {
             let client = self.client();
@@ -89,14 +98,17 @@ impl Delivery {
             let now = sandbox.options.clock.now();
             sandbox.ledger.settle_events(&attempts, now).await?;
         }
-        let next = sandbox.ledger.next_event_at().await?;
-        Ok(next.map(|next| {
-            let wait = next.duration_since(sandbox.options.clock.now());
-            // At least a moment, so that a clock that stands still makes no busy loop.
-            Duration::try_from(wait)
-                .unwrap_or_default()
-                .max(Duration::from_millis(1))
-        }))
+        let next = sandbox.ledger.next_event().await?;
+        let due_in = next.at.map(|at| {
+            let wait = at.duration_since(sandbox.options.clock.now());
+            Duration::try_from(wait).unwrap_or_default()
+        });
+        // Another node may die before it delivers what it put into the books.
+        let look_in = sandbox.options.shared.then_some(LOOK_FOR_OTHERS);
+        let pauses = [due_in, next.unclaimed_in, look_in];
+        // At least a moment, so that a clock that stands still makes no busy loop.
+        let pause = pauses.into_iter().flatten().min();
+        Ok(pause.map(|pause| pause.max(Duration::from_millis(1))))
     }
 
     /// Made with the first event: an idle start pays nothing for it.

@@ -1,76 +1,26 @@
-//! The sandbox's books: charges and checkout sessions in an SQLite file of its own.
+//! The sandbox's books: charges and checkout sessions.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Sqlite, Transaction};
 use tokio::sync::OnceCell;
 
 use super::methods::{Behaviour, Method};
 use super::outbox;
 use crate::clock;
+use crate::config::Secret;
 use crate::domain::ids::{EffectId, InvoiceId, OrganizationId};
 use crate::domain::money::Money;
-use crate::outbound::durable_file;
 use crate::outbound::payment::{CARD, ChargeOutcome, ChargeRequest, LinkRequest};
 
+mod books;
+mod file;
 mod row;
 
-/// The layout of the tables below; a file with a higher one was written by a newer Faktor.
-const SCHEMA_VERSION: i64 = 1;
-const SCHEMA: &str = "
-    BEGIN IMMEDIATE;
-    CREATE TABLE IF NOT EXISTS charges (
-        id TEXT PRIMARY KEY,
-        key TEXT NOT NULL UNIQUE,
-        organization TEXT NOT NULL,
-        invoice TEXT NOT NULL,
-        effect TEXT NOT NULL,
-        session TEXT,
-        amount INTEGER NOT NULL,
-        currency TEXT NOT NULL,
-        payment_method TEXT NOT NULL,
-        code TEXT,
-        detail TEXT,
-        created_ms INTEGER NOT NULL
-    ) STRICT;
-    CREATE INDEX IF NOT EXISTS charges_of_invoice ON charges (invoice);
-    CREATE TABLE IF NOT EXISTS sessions (
-        id TEXT PRIMARY KEY,
-        key TEXT NOT NULL UNIQUE,
-        organization TEXT NOT NULL,
-        invoice TEXT NOT NULL,
-        effect TEXT NOT NULL,
-        amount INTEGER NOT NULL,
-        currency TEXT NOT NULL,
-        description TEXT NOT NULL,
-        return_url TEXT NOT NULL,
-        state TEXT NOT NULL,
-        created_ms INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE IF NOT EXISTS events (
-        id TEXT PRIMARY KEY,
-        body TEXT NOT NULL,
-        state TEXT NOT NULL,
-        attempts INTEGER NOT NULL,
-        next_attempt_ms INTEGER NOT NULL,
-        last_error TEXT,
-        created_ms INTEGER NOT NULL
-    ) STRICT;
-    CREATE INDEX IF NOT EXISTS events_waiting ON events (next_attempt_ms) WHERE state = 'pending';
-    PRAGMA user_version = 1;
-    COMMIT;
-";
+pub(super) use books::{Books, Query, Writing};
 
 /// The longest description kept, in characters.
 const MAX_DESCRIPTION_CHARS: usize = 500;
-/// How long a request waits for the one writing connection.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Why the books could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LedgerError {
@@ -264,98 +214,136 @@ pub(super) enum PayOutcome {
     Missing,
 }
 
-/// The books. The file is made with the first request, so that an idle start costs nothing.
+/// Where the books are.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// Made with the first request, so that an idle start costs nothing.
+    File(PathBuf),
+    /// The PostgreSQL database of all nodes, which has the tables already.
+    Database(Secret),
+}
+
+/// The books.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    path: PathBuf,
-    pool: OnceCell<SqlitePool>,
+    place: Place,
+    books: OnceCell<Books>,
 }
 
 impl Ledger {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(super) fn new(place: Place) -> Self {
         Self {
-            path,
-            pool: OnceCell::new(),
+            place,
+            books: OnceCell::new(),
         }
     }
 
     /// Whether there is anything to read, without making it.
     pub(super) fn exists(&self) -> bool {
-        self.pool.initialized() || self.path.exists()
+        match &self.place {
+            Place::File(path) => self.books.initialized() || path.exists(),
+            Place::Database(_) => true,
+        }
     }
 
-    /// One connection, as SQLite has one writer: requests queue for it in order.
-    pub(super) async fn pool(&self) -> Result<&SqlitePool, LedgerError> {
-        self.pool.get_or_try_init(|| open(self.path.clone())).await
+    pub(super) async fn books(&self) -> Result<&Books, LedgerError> {
+        let open = || async {
+            match &self.place {
+                Place::File(path) => file::open(path).await,
+                Place::Database(url) => Books::database(url.expose()),
+            }
+        };
+        self.books.get_or_try_init(open).await
     }
 
-    pub(super) async fn begin(&self) -> Result<Transaction<'_, Sqlite>, LedgerError> {
-        Ok(self.pool().await?.begin_with("BEGIN IMMEDIATE").await?)
+    pub(super) async fn begin(&self) -> Result<Writing, LedgerError> {
+        self.books().await?.begin().await
+    }
+
+    /// The secret that all nodes sign with; the first one that asks makes it.
+    pub(super) async fn secret(&self) -> Result<Secret, LedgerError> {
+        let new = format!("whsec_{}", clock::random_hex::<32>());
+        let mut writing = self.begin().await?;
+        let insert = "INSERT INTO sandbox_secrets (name, secret) VALUES ('webhook', $1) \
+             ON CONFLICT DO NOTHING";
+        writing.execute(Query::new(insert).text(new)).await?;
+        let read = Query::new("SELECT secret FROM sandbox_secrets WHERE name = 'webhook'");
+        let row = writing.fetch_optional(read).await?;
+        let secret = row.map(|row| row.text("secret")).transpose()?;
+        writing.commit().await?;
+        secret.map(Secret::new).ok_or_else(|| LedgerError::Failed {
+            reason: "the webhook secret is gone".to_owned(),
+        })
     }
 
     /// Puts a charge and its event into the books, unless its key is there: then that charge comes
     /// back.
     pub(super) async fn record_charge(&self, new: NewCharge) -> Result<Recorded, LedgerError> {
-        let mut transaction = self.begin().await?;
-        if let Some(charge) = row::charge_by_key(&mut transaction, &new.key).await? {
-            let wanted = &new.charge;
-            let is_same = charge.amount == wanted.amount
-                && charge.invoice == wanted.invoice
-                && charge.payment_method == wanted.payment_method;
-            let first = Recorded {
-                charge,
-                is_first: false,
-            };
-            return if is_same {
-                Ok(first)
-            } else {
-                Err(LedgerError::OtherRequest)
-            };
+        let mut writing = self.begin().await?;
+        // The key decides: of two nodes that ask at once, one waits here for the other.
+        if insert_charge(&mut writing, &new).await? {
+            writing.commit().await?;
+            return Ok(Recorded {
+                charge: new.charge,
+                is_first: true,
+            });
         }
-        insert_charge(&mut transaction, &new).await?;
-        commit(transaction).await?;
+        let query = row::charge_by_key(&new.key);
+        let kept = writing.fetch_optional(query).await?;
+        let charge = kept.map(row::charge).transpose()?.ok_or_else(gone)?;
+        let wanted = &new.charge;
+        let is_same = charge.amount == wanted.amount
+            && charge.invoice == wanted.invoice
+            && charge.payment_method == wanted.payment_method;
+        if !is_same {
+            return Err(LedgerError::OtherRequest);
+        }
         Ok(Recorded {
-            charge: new.charge,
-            is_first: true,
+            charge,
+            is_first: false,
         })
     }
 
     pub(super) async fn charge(&self, key: &str) -> Result<Option<Charge>, LedgerError> {
-        let mut connection = self.pool().await?.acquire().await?;
-        row::charge_by_key(&mut connection, key).await
+        let rows = self.books().await?.fetch(row::charge_by_key(key)).await?;
+        rows.into_iter().next().map(row::charge).transpose()
     }
 
     pub(super) async fn charges(&self, invoice: InvoiceId) -> Result<Vec<Charge>, LedgerError> {
         if !self.exists() {
             return Ok(Vec::new());
         }
-        let mut connection = self.pool().await?.acquire().await?;
-        row::charges_of(&mut connection, invoice).await
+        let rows = self.books().await?.fetch(row::charges_of(invoice)).await?;
+        rows.into_iter().map(row::charge).collect()
     }
 
     /// Puts a session into the books, unless its key is there: then that session comes back.
     pub(super) async fn create_session(&self, new: NewSession) -> Result<Session, LedgerError> {
-        let mut transaction = self.begin().await?;
-        if let Some(session) = row::session_by_key(&mut transaction, &new.key).await? {
-            let wanted = &new.session;
-            let is_same = session.amount == wanted.amount && session.invoice == wanted.invoice;
-            return if is_same {
-                Ok(session)
-            } else {
-                Err(LedgerError::OtherRequest)
-            };
+        let mut writing = self.begin().await?;
+        if row::insert_session(&mut writing, &new.key, &new.session).await? {
+            writing.commit().await?;
+            return Ok(new.session);
         }
-        row::insert_session(&mut transaction, &new.key, &new.session).await?;
-        commit(transaction).await?;
-        Ok(new.session)
+        let kept = writing.fetch_optional(row::session_by_key(&new.key));
+        let session = kept
+            .await?
+            .map(row::session)
+            .transpose()?
+            .ok_or_else(gone)?;
+        let wanted = &new.session;
+        if session.amount == wanted.amount && session.invoice == wanted.invoice {
+            Ok(session)
+        } else {
+            Err(LedgerError::OtherRequest)
+        }
     }
 
     pub(super) async fn session(&self, id: &str) -> Result<Option<Session>, LedgerError> {
         if !self.exists() {
             return Ok(None);
         }
-        let mut connection = self.pool().await?.acquire().await?;
-        row::session_by_id(&mut connection, id).await
+        let rows = self.books().await?.fetch(row::session_by_id(id)).await?;
+        rows.into_iter().next().map(row::session).transpose()
     }
 
     /// Closes an open session; one that is paid, expired or unknown stays as it is.
@@ -363,9 +351,9 @@ impl Ledger {
         if !self.exists() {
             return Ok(());
         }
-        let mut transaction = self.begin().await?;
-        row::set_session_state(&mut transaction, id, SessionState::Expired).await?;
-        commit(transaction).await
+        let mut writing = self.begin().await?;
+        row::set_session_state(&mut writing, id, SessionState::Expired).await?;
+        writing.commit().await
     }
 
     /// Charges the method for an open session. Charge, state and events are one transaction, so
@@ -379,76 +367,44 @@ impl Ledger {
         if !self.exists() {
             return Ok(PayOutcome::Missing);
         }
-        let mut transaction = self.begin().await?;
-        let Some(mut session) = row::session_by_id(&mut transaction, id).await? else {
+        let mut writing = self.begin().await?;
+        let Some(row) = writing.fetch_optional(row::locked_session(id)).await? else {
             return Ok(PayOutcome::Missing);
         };
+        let mut session = row::session(row)?;
         if session.state != SessionState::Open {
             return Ok(PayOutcome::NotOpen { session });
         }
         let new = NewCharge::by_session(&session, method, now);
-        insert_charge(&mut transaction, &new).await?;
+        insert_charge(&mut writing, &new).await?;
         if let ChargeStatus::Failed { detail, .. } = new.charge.status {
-            commit(transaction).await?;
+            writing.commit().await?;
             return Ok(PayOutcome::Declined { session, detail });
         }
-        row::set_session_state(&mut transaction, id, SessionState::Paid).await?;
+        row::set_session_state(&mut writing, id, SessionState::Paid).await?;
         session.state = SessionState::Paid;
         outbox::insert(
-            &mut transaction,
+            &mut writing,
             &outbox::session_event(&session, &new.charge),
             now,
         )
         .await?;
-        commit(transaction).await?;
+        writing.commit().await?;
         Ok(PayOutcome::Paid { session })
     }
 }
 
-async fn insert_charge(
-    transaction: &mut Transaction<'_, Sqlite>,
-    new: &NewCharge,
-) -> Result<(), LedgerError> {
-    row::insert_charge(transaction, &new.key, &new.charge).await?;
-    let event = outbox::payment_event(&new.charge);
-    outbox::insert(transaction, &event, new.charge.created_at).await
-}
-
-pub(super) async fn commit(transaction: Transaction<'_, Sqlite>) -> Result<(), LedgerError> {
-    let reason = |error: sqlx::Error| LedgerError::CommitFailed {
-        reason: error.to_string(),
-    };
-    transaction.commit().await.map_err(reason)
-}
-
-async fn open(path: PathBuf) -> Result<SqlitePool, LedgerError> {
-    let directory = path.parent().map(ToOwned::to_owned).unwrap_or_default();
-    durable_file::blocking(move || durable_file::make_directory(&directory))
-        .await
-        .map_err(|error| LedgerError::Failed {
-            reason: error.to_string(),
-        })?;
-    let connection = SqliteConnectOptions::new()
-        .filename(&path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(ACQUIRE_TIMEOUT);
-    let pool = SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_with(connection)
-        .await?;
-    let (version,): (i64,) = sqlx::query_as("PRAGMA user_version")
-        .fetch_one(&pool)
-        .await?;
-    if version > SCHEMA_VERSION {
-        let reason = format!(
-            "{} was written by a newer version of Faktor",
-            path.display()
-        );
-        return Err(LedgerError::Failed { reason });
+fn gone() -> LedgerError {
+    LedgerError::Failed {
+        reason: "what has the key can't be found".to_owned(),
     }
-    sqlx::raw_sql(SCHEMA).execute(&pool).await?;
-    Ok(pool)
+}
+
+async fn insert_charge(writing: &mut Writing, new: &NewCharge) -> Result<bool, LedgerError> {
+    if !row::insert_charge(writing, &new.key, &new.charge).await? {
+        return Ok(false);
+    }
+    let event = outbox::payment_event(&new.charge);
+    outbox::insert(writing, &event, new.charge.created_at).await?;
+    Ok(true)
 }

@@ -1,6 +1,6 @@
 //! The sandbox: a payment provider that plays payments, but otherwise behaves as a real one does.
 //!
-//! It has its own durable books (`{data_dir}/sandbox.db`), its own checkout page and its own signed
+//! It has its own durable books (`{data_dir}/sandbox.db`, or tables of the nodes' database), its own checkout page and its own signed
 //! webhooks, and shares nothing with the rest of Faktor. What it promises is what Stripe promises:
 //! the same key gives the same outcome, a request carries on when its caller has gone, events are
 //! sent until they are taken, at least once, in no particular order.
@@ -30,7 +30,7 @@ pub mod web;
 
 use delivery::Delivery;
 pub use ledger::{Charge, ChargeStatus, Session, SessionState};
-use ledger::{Ledger, LedgerError, NewCharge, NewSession, PayOutcome, Recorded};
+use ledger::{Ledger, LedgerError, NewCharge, NewSession, PayOutcome, Place, Recorded};
 pub use methods::{METHODS, Method};
 pub use web::{CheckoutView, PageRenderer, router};
 
@@ -50,6 +50,12 @@ pub struct SandboxOptions {
     pub slow_for: Duration,
     /// The pause after an event's first failed delivery; doubles with each one.
     pub first_retry_delay: Duration,
+    /// How long an event is left to the node that is delivering it; longer than a round takes.
+    pub delivery_lease: Duration,
+    /// Whether other nodes use the same books.
+    pub shared: bool,
+    /// The PostgreSQL address of the books, for nodes that share no data directory. None: a file.
+    pub database: Option<Secret>,
     pub clock: Clock,
 }
 
@@ -63,6 +69,9 @@ impl SandboxOptions {
             timeout: Duration::from_secs(5),
             slow_for: Duration::from_secs(3),
             first_retry_delay: Duration::from_millis(250),
+            delivery_lease: Duration::from_secs(30),
+            shared: false,
+            database: None,
             clock,
         }
     }
@@ -70,10 +79,14 @@ impl SandboxOptions {
 
 /// Why the sandbox can't be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("the sandbox's webhook secret in {path} can't be read or written: {source}")]
-pub struct OpenError {
-    pub path: PathBuf,
-    pub source: std::io::Error,
+pub enum OpenError {
+    #[error("the sandbox's webhook secret in {path} can't be read or written: {source}")]
+    File {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("the sandbox's webhook secret can't be read or written: {reason}")]
+    Database { reason: String },
 }
 
 /// The sandbox provider. Cheap to clone.
@@ -107,10 +120,27 @@ impl SandboxProvider {
         if secrets.is_empty() {
             let path = options.data_dir.join("sandbox-webhook.secret");
             let kept = secret::read_or_make(&path);
-            secrets.push(kept.map_err(|source| OpenError { path, source })?);
+            secrets.push(kept.map_err(|source| OpenError::File { path, source })?);
         }
-        let ledger = Ledger::new(options.data_dir.join("sandbox.db"));
-        Ok(Self {
+        let ledger = Ledger::new(place(&options));
+        Ok(Self::with(options, secrets, ledger))
+    }
+
+    /// As [`Self::open`]; with the books in a database, the secret is kept there, too.
+    pub async fn connect(options: SandboxOptions) -> Result<Self, OpenError> {
+        let is_configured = options.webhook_secrets.iter().any(|it| !it.is_empty());
+        if options.database.is_none() || is_configured {
+            return Self::open(options);
+        }
+        let ledger = Ledger::new(place(&options));
+        let secret = ledger.secret().await.map_err(|error| OpenError::Database {
+            reason: error.to_string(),
+        })?;
+        Ok(Self::with(options, vec![secret], ledger))
+    }
+
+    fn with(options: SandboxOptions, secrets: Vec<Secret>, ledger: Ledger) -> Self {
+        Self {
             inner: Arc::new(Inner {
                 options,
                 secrets,
@@ -118,7 +148,7 @@ impl SandboxProvider {
                 ledger,
                 news: tokio::sync::Notify::new(),
             }),
-        })
+        }
     }
 
     /// Says where webhooks go: `{base_url}/v1/webhooks/sandbox`. The first call counts.
@@ -274,6 +304,13 @@ impl SandboxProvider {
             "{}/sandbox/checkout/{session}",
             self.inner.options.public_url
         )
+    }
+}
+
+fn place(options: &SandboxOptions) -> Place {
+    match &options.database {
+        Some(url) => Place::Database(url.clone()),
+        None => Place::File(options.data_dir.join("sandbox.db")),
     }
 }
 

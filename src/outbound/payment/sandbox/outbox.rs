@@ -1,10 +1,11 @@
 //! The sandbox's events: written with what they tell, then delivered.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use sqlx::SqliteConnection;
 
-use super::ledger::{self, Charge, ChargeStatus, Ledger, LedgerError, Session};
+use super::ledger::{Charge, ChargeStatus, Ledger, LedgerError, Query, Session, Writing};
 use crate::clock;
 
 /// How long an event that was delivered or given up stays in the books: 30 days, as at Stripe.
@@ -78,24 +79,23 @@ fn event(kind: &str, object: &Value, created_at: Timestamp) -> NewEvent {
 }
 
 pub(super) async fn insert(
-    connection: &mut SqliteConnection,
+    writing: &mut Writing,
     event: &NewEvent,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
-    sqlx::query(
-        "INSERT INTO events (id, body, state, attempts, next_attempt_ms, created_ms)
-         VALUES ($1, $2, 'pending', 0, $3, $3)",
+    let insert = Query::new(
+        "INSERT INTO sandbox_events (id, body, state, attempts, next_attempt_ms, claimed_until_ms,
+             created_ms)
+         VALUES ($1, $2, 'pending', 0, $3, 0, $3)",
     )
-    .bind(&event.id)
-    .bind(&event.body)
-    .bind(now.as_millisecond())
-    .execute(connection)
-    .await?;
-    Ok(())
+    .text(&event.id)
+    .text(&event.body)
+    .integer(now.as_millisecond());
+    writing.execute(insert).await.map(|_| ())
 }
 
 /// An event to be delivered.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug)]
 pub(super) struct WaitingEvent {
     pub(super) id: String,
     pub(super) body: String,
@@ -116,32 +116,64 @@ pub(super) enum Attempt {
     },
 }
 
+/// When there will be something to deliver.
+#[derive(Debug, Default)]
+pub(super) struct Next {
+    /// An event that nobody is delivering.
+    pub(super) at: Option<Timestamp>,
+    /// An event that another node has claimed, if it does not come to an end with it.
+    pub(super) unclaimed_in: Option<Duration>,
+}
+
 impl Ledger {
-    /// The events that are due, those due the longest first.
-    pub(super) async fn due_events(
+    /// Claims events that are due, those due the longest first: until the lease has run out, no
+    /// other node delivers them.
+    pub(super) async fn claim_events(
         &self,
         now: Timestamp,
         limit: u32,
+        lease: Duration,
     ) -> Result<Vec<WaitingEvent>, LedgerError> {
-        let events = sqlx::query_as(
-            "SELECT id, body, attempts FROM events
-             WHERE state = 'pending' AND next_attempt_ms <= $1
-             ORDER BY next_attempt_ms, rowid LIMIT $2",
+        let claim = Query::new(
+            "UPDATE sandbox_events SET claimed_until_ms = NOW_MS + $3 WHERE sequence IN (
+                 SELECT sequence FROM sandbox_events
+                 WHERE state = 'pending' AND next_attempt_ms <= $1 AND claimed_until_ms <= NOW_MS
+                 ORDER BY next_attempt_ms, sequence LIMIT $2 SKIPPING)
+             RETURNING id, body, attempts",
         )
-        .bind(now.as_millisecond())
-        .bind(limit)
-        .fetch_all(self.pool().await?)
-        .await?;
-        Ok(events)
+        .integer(now.as_millisecond())
+        .integer(i64::from(limit))
+        .integer(millis(lease));
+        let rows = self.books().await?.fetch(claim).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(WaitingEvent {
+                    id: row.text("id")?,
+                    body: row.text("body")?,
+                    attempts: row.integer("attempts")?,
+                })
+            })
+            .collect()
     }
 
-    /// When the next event is due, if one waits.
-    pub(super) async fn next_event_at(&self) -> Result<Option<Timestamp>, LedgerError> {
-        let (next,): (Option<i64>,) =
-            sqlx::query_as("SELECT min(next_attempt_ms) FROM events WHERE state = 'pending'")
-                .fetch_one(self.pool().await?)
-                .await?;
-        Ok(next.and_then(|next| Timestamp::from_millisecond(next).ok()))
+    pub(super) async fn next_event(&self) -> Result<Next, LedgerError> {
+        let next = Query::new(
+            "SELECT min(CASE WHEN claimed_until_ms <= NOW_MS THEN next_attempt_ms END) AS at,
+                 min(CASE WHEN claimed_until_ms > NOW_MS THEN claimed_until_ms - NOW_MS END)
+                     AS unclaimed_in
+             FROM sandbox_events WHERE state = 'pending'",
+        );
+        let rows = self.books().await?.fetch(next).await?;
+        let Some(row) = rows.first() else {
+            return Ok(Next::default());
+        };
+        let at = row.optional_integer("at")?;
+        let unclaimed_in = row.optional_integer("unclaimed_in")?;
+        Ok(Next {
+            at: at.and_then(|at| Timestamp::from_millisecond(at).ok()),
+            unclaimed_in: unclaimed_in
+                .map(|wait| Duration::from_millis(u64::try_from(wait).unwrap_or_default())),
+        })
     }
 
     /// Writes down how the attempts of one round ended, in one transaction; and forgets old events.
@@ -150,7 +182,7 @@ impl Ledger {
         attempts: &[(WaitingEvent, Attempt)],
         now: Timestamp,
     ) -> Result<(), LedgerError> {
-        let mut transaction = self.begin().await?;
+        let mut writing = self.begin().await?;
         for (event, attempt) in attempts {
             let (state, next, reason) = match attempt {
                 Attempt::Delivered => ("delivered", None, None),
@@ -160,40 +192,49 @@ impl Ledger {
                 } => (
                     "pending",
                     Some(next_attempt_at.as_millisecond()),
-                    Some(reason),
+                    Some(reason.as_str()),
                 ),
-                Attempt::GivenUp { reason } => ("given_up", None, Some(reason)),
+                Attempt::GivenUp { reason } => ("given_up", None, Some(reason.as_str())),
             };
-            sqlx::query(
-                "UPDATE events SET state = $2, attempts = attempts + 1, last_error = $3,
-                     next_attempt_ms = coalesce($4, next_attempt_ms)
-                 WHERE id = $1",
-            )
-            .bind(&event.id)
-            .bind(state)
-            .bind(reason)
-            .bind(next)
-            .execute(&mut *transaction)
-            .await?;
+            // Another node may have delivered it meanwhile, if this one was slow.
+            let settle = Query::new(
+                "UPDATE sandbox_events SET state = $2, attempts = attempts + 1, last_error = $3,
+                     next_attempt_ms = coalesce($4, next_attempt_ms), claimed_until_ms = 0
+                 WHERE id = $1 AND state = 'pending'",
+            );
+            let settle = settle.text(&event.id).text(state).optional_text(reason);
+            writing.execute(settle.integer(next)).await?;
         }
         // Of the oldest ones only, so that no table has to be read.
-        sqlx::query(
-            "DELETE FROM events WHERE state <> 'pending' AND created_ms < $1
-                 AND id IN (SELECT id FROM events ORDER BY rowid LIMIT $2)",
-        )
-        .bind(now.as_millisecond().saturating_sub(KEEP_EVENTS_MS))
-        .bind(FORGET_BATCH)
-        .execute(&mut *transaction)
-        .await?;
-        ledger::commit(transaction).await
+        let forget = Query::new(
+            "DELETE FROM sandbox_events WHERE state <> 'pending' AND created_ms < $1
+                 AND sequence IN (
+                     SELECT sequence FROM sandbox_events ORDER BY sequence LIMIT $2 SKIPPING)",
+        );
+        let before = now.as_millisecond().saturating_sub(KEEP_EVENTS_MS);
+        let forget = forget.integer(before).integer(FORGET_BATCH);
+        writing.execute(forget).await?;
+        writing.commit().await
     }
 
-    /// Makes every waiting event due: after a restart the receiver may well be there again.
-    pub(super) async fn hasten_events(&self, now: Timestamp) -> Result<(), LedgerError> {
-        sqlx::query("UPDATE events SET next_attempt_ms = $1 WHERE state = 'pending'")
-            .bind(now.as_millisecond())
-            .execute(self.pool().await?)
-            .await?;
-        Ok(())
+    /// Makes every waiting event due: after a restart the receiver may well be there again. Alone,
+    /// what is claimed was so by this node's last run.
+    pub(super) async fn hasten_events(
+        &self,
+        now: Timestamp,
+        shared: bool,
+    ) -> Result<(), LedgerError> {
+        let hasten = Query::new(
+            "UPDATE sandbox_events SET next_attempt_ms = $1, claimed_until_ms = 0
+             WHERE state = 'pending' AND (claimed_until_ms <= NOW_MS OR $2 = 0)",
+        );
+        let hasten = hasten
+            .integer(now.as_millisecond())
+            .integer(i64::from(shared));
+        self.books().await?.fetch(hasten).await.map(|_| ())
     }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

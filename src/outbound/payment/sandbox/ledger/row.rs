@@ -1,155 +1,98 @@
 //! Charges and sessions as rows.
 
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
+use super::books::{Query, Row, Writing};
 use super::{Charge, ChargeStatus, LedgerError, Session, SessionState};
 use crate::domain::ids::InvoiceId;
 use crate::domain::money::Money;
 
-#[derive(sqlx::FromRow)]
-struct ChargeRow {
-    id: String,
-    organization: String,
-    invoice: String,
-    effect: String,
-    session: Option<String>,
-    amount: i64,
-    currency: String,
-    payment_method: String,
-    code: Option<String>,
-    detail: Option<String>,
-    created_ms: i64,
-}
-
-#[derive(sqlx::FromRow)]
-struct SessionRow {
-    id: String,
-    organization: String,
-    invoice: String,
-    effect: String,
-    amount: i64,
-    currency: String,
-    description: String,
-    return_url: String,
-    state: String,
-    created_ms: i64,
-}
-
+/// False when the key is there already.
 pub(super) async fn insert_charge(
-    connection: &mut SqliteConnection,
+    writing: &mut Writing,
     key: &str,
     charge: &Charge,
-) -> Result<(), LedgerError> {
+) -> Result<bool, LedgerError> {
     let (code, detail) = match &charge.status {
         ChargeStatus::Succeeded => (None, None),
-        ChargeStatus::Failed { code, detail } => (Some(code), Some(detail)),
+        ChargeStatus::Failed { code, detail } => (Some(code.as_str()), Some(detail.as_str())),
     };
-    sqlx::query(
-        "INSERT INTO charges (id, key, organization, invoice, effect, session, amount, currency,
-             payment_method, code, detail, created_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+    let insert = Query::new(
+        "INSERT INTO sandbox_charges (id, key, organization, invoice, effect, session, amount,
+             currency, payment_method, code, detail, created_ms)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT (key) DO NOTHING",
     )
-    .bind(&charge.id)
-    .bind(key)
-    .bind(charge.organization.to_string())
-    .bind(charge.invoice.to_string())
-    .bind(charge.effect.to_string())
-    .bind(&charge.session)
-    .bind(charge.amount.minor)
-    .bind(charge.amount.currency.code())
-    .bind(&charge.payment_method)
-    .bind(code)
-    .bind(detail)
-    .bind(charge.created_at.as_millisecond())
-    .execute(connection)
-    .await?;
-    Ok(())
+    .text(&charge.id)
+    .text(key)
+    .text(charge.organization.to_string())
+    .text(charge.invoice.to_string())
+    .text(charge.effect.to_string())
+    .optional_text(charge.session.as_deref())
+    .integer(charge.amount.minor)
+    .text(charge.amount.currency.code())
+    .text(&charge.payment_method)
+    .optional_text(code)
+    .optional_text(detail)
+    .integer(charge.created_at.as_millisecond());
+    Ok(writing.execute(insert).await? > 0)
 }
 
-pub(super) async fn charge_by_key(
-    connection: &mut SqliteConnection,
-    key: &str,
-) -> Result<Option<Charge>, LedgerError> {
-    let row: Option<ChargeRow> = sqlx::query_as("SELECT * FROM charges WHERE key = $1")
-        .bind(key)
-        .fetch_optional(connection)
-        .await?;
-    row.map(Charge::try_from).transpose()
+pub(super) fn charge_by_key(key: &str) -> Query {
+    Query::new("SELECT * FROM sandbox_charges WHERE key = $1").text(key)
 }
 
-pub(super) async fn charges_of(
-    connection: &mut SqliteConnection,
-    invoice: InvoiceId,
-) -> Result<Vec<Charge>, LedgerError> {
-    let rows: Vec<ChargeRow> =
-        sqlx::query_as("SELECT * FROM charges WHERE invoice = $1 ORDER BY rowid LIMIT 1000")
-            .bind(invoice.to_string())
-            .fetch_all(connection)
-            .await?;
-    rows.into_iter().map(Charge::try_from).collect()
+pub(super) fn charges_of(invoice: InvoiceId) -> Query {
+    Query::new("SELECT * FROM sandbox_charges WHERE invoice = $1 ORDER BY sequence LIMIT 1000")
+        .text(invoice.to_string())
 }
 
+/// False when the key is there already.
 pub(super) async fn insert_session(
-    connection: &mut SqliteConnection,
+    writing: &mut Writing,
     key: &str,
     session: &Session,
-) -> Result<(), LedgerError> {
-    sqlx::query(
-        "INSERT INTO sessions (id, key, organization, invoice, effect, amount, currency,
+) -> Result<bool, LedgerError> {
+    let insert = Query::new(
+        "INSERT INTO sandbox_sessions (id, key, organization, invoice, effect, amount, currency,
              description, return_url, state, created_ms)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (key) DO NOTHING",
     )
-    .bind(&session.id)
-    .bind(key)
-    .bind(session.organization.to_string())
-    .bind(session.invoice.to_string())
-    .bind(session.effect.to_string())
-    .bind(session.amount.minor)
-    .bind(session.amount.currency.code())
-    .bind(&session.description)
-    .bind(&session.return_url)
-    .bind(session.state.name())
-    .bind(session.created_at.as_millisecond())
-    .execute(connection)
-    .await?;
-    Ok(())
+    .text(&session.id)
+    .text(key)
+    .text(session.organization.to_string())
+    .text(session.invoice.to_string())
+    .text(session.effect.to_string())
+    .integer(session.amount.minor)
+    .text(session.amount.currency.code())
+    .text(&session.description)
+    .text(&session.return_url)
+    .text(session.state.name())
+    .integer(session.created_at.as_millisecond());
+    Ok(writing.execute(insert).await? > 0)
 }
 
-pub(super) async fn session_by_key(
-    connection: &mut SqliteConnection,
-    key: &str,
-) -> Result<Option<Session>, LedgerError> {
-    let row: Option<SessionRow> = sqlx::query_as("SELECT * FROM sessions WHERE key = $1")
-        .bind(key)
-        .fetch_optional(connection)
-        .await?;
-    row.map(Session::try_from).transpose()
+pub(super) fn session_by_key(key: &str) -> Query {
+    Query::new("SELECT * FROM sandbox_sessions WHERE key = $1").text(key)
 }
 
-pub(super) async fn session_by_id(
-    connection: &mut SqliteConnection,
-    id: &str,
-) -> Result<Option<Session>, LedgerError> {
-    let row: Option<SessionRow> = sqlx::query_as("SELECT * FROM sessions WHERE id = $1")
-        .bind(id)
-        .fetch_optional(connection)
-        .await?;
-    row.map(Session::try_from).transpose()
+pub(super) fn session_by_id(id: &str) -> Query {
+    Query::new("SELECT * FROM sandbox_sessions WHERE id = $1").text(id)
+}
+
+/// Others that want to change it wait.
+pub(super) fn locked_session(id: &str) -> Query {
+    Query::new("SELECT * FROM sandbox_sessions WHERE id = $1 LOCKED").text(id)
 }
 
 /// Only an open session changes: paid and expired are final.
 pub(super) async fn set_session_state(
-    connection: &mut SqliteConnection,
+    writing: &mut Writing,
     id: &str,
     state: SessionState,
 ) -> Result<(), LedgerError> {
-    sqlx::query("UPDATE sessions SET state = $1 WHERE id = $2 AND state = 'open'")
-        .bind(state.name())
-        .bind(id)
-        .execute(connection)
-        .await?;
-    Ok(())
+    let set = "UPDATE sandbox_sessions SET state = $1 WHERE id = $2 AND state = 'open'";
+    let set = Query::new(set).text(state.name()).text(id);
+    writing.execute(set).await.map(|_| ())
 }
 
 impl SessionState {
@@ -162,54 +105,56 @@ impl SessionState {
     }
 }
 
-impl TryFrom<ChargeRow> for Charge {
-    type Error = LedgerError;
-
-    fn try_from(row: ChargeRow) -> Result<Self, LedgerError> {
-        Ok(Self {
-            organization: parsed(&row.organization)?,
-            invoice: parsed(&row.invoice)?,
-            effect: parsed(&row.effect)?,
-            session: row.session,
-            amount: Money::new(row.amount, parsed(&row.currency)?),
-            payment_method: row.payment_method,
-            status: match row.code {
-                None => ChargeStatus::Succeeded,
-                Some(code) => ChargeStatus::Failed {
-                    code,
-                    detail: row.detail.unwrap_or_default(),
-                },
+#[expect(clippy::needless_pass_by_value, reason = "so that it fits map")]
+pub(super) fn charge(row: Row) -> Result<Charge, LedgerError> {
+    Ok(Charge {
+        id: row.text("id")?,
+        organization: parsed(&row.text("organization")?)?,
+        invoice: parsed(&row.text("invoice")?)?,
+        effect: parsed(&row.text("effect")?)?,
+        session: row.optional_text("session")?,
+        amount: amount(&row)?,
+        payment_method: row.text("payment_method")?,
+        status: match row.optional_text("code")? {
+            None => ChargeStatus::Succeeded,
+            Some(code) => ChargeStatus::Failed {
+                code,
+                detail: row.optional_text("detail")?.unwrap_or_default(),
             },
-            created_at: timestamp(row.created_ms)?,
-            id: row.id,
-        })
-    }
+        },
+        created_at: timestamp(row.integer("created_ms")?)?,
+    })
 }
 
-impl TryFrom<SessionRow> for Session {
-    type Error = LedgerError;
+#[expect(clippy::needless_pass_by_value, reason = "so that it fits map")]
+pub(super) fn session(row: Row) -> Result<Session, LedgerError> {
+    let states = [
+        SessionState::Open,
+        SessionState::Paid,
+        SessionState::Expired,
+    ];
+    let state = row.text("state")?;
+    Ok(Session {
+        id: row.text("id")?,
+        organization: parsed(&row.text("organization")?)?,
+        invoice: parsed(&row.text("invoice")?)?,
+        effect: parsed(&row.text("effect")?)?,
+        amount: amount(&row)?,
+        description: row.text("description")?,
+        return_url: row.text("return_url")?,
+        state: states
+            .into_iter()
+            .find(|known| known.name() == state)
+            .ok_or_else(|| unreadable(&state))?,
+        created_at: timestamp(row.integer("created_ms")?)?,
+    })
+}
 
-    fn try_from(row: SessionRow) -> Result<Self, LedgerError> {
-        let states = [
-            SessionState::Open,
-            SessionState::Paid,
-            SessionState::Expired,
-        ];
-        Ok(Self {
-            organization: parsed(&row.organization)?,
-            invoice: parsed(&row.invoice)?,
-            effect: parsed(&row.effect)?,
-            amount: Money::new(row.amount, parsed(&row.currency)?),
-            description: row.description,
-            return_url: row.return_url,
-            state: states
-                .into_iter()
-                .find(|state| state.name() == row.state)
-                .ok_or_else(|| unreadable(&row.state))?,
-            created_at: timestamp(row.created_ms)?,
-            id: row.id,
-        })
-    }
+fn amount(row: &Row) -> Result<Money, LedgerError> {
+    Ok(Money::new(
+        row.integer("amount")?,
+        parsed(&row.text("currency")?)?,
+    ))
 }
 
 fn parsed<T: std::str::FromStr>(text: &str) -> Result<T, LedgerError> {
@@ -220,7 +165,7 @@ fn timestamp(milliseconds: i64) -> Result<Timestamp, LedgerError> {
     Timestamp::from_millisecond(milliseconds).map_err(|_| unreadable(&milliseconds))
 }
 
-fn unreadable(value: &dyn std::fmt::Display) -> LedgerError {
+pub(super) fn unreadable(value: &dyn std::fmt::Display) -> LedgerError {
     LedgerError::Failed {
         reason: format!("they hold {value:.40}, which can't be read"),
     }
