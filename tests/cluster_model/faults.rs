@@ -127,7 +127,9 @@ impl World {
         match self.random.below(10) {
             0 | 1 if kinds.stops => {
                 let for_ms = self.random.between(100, 20_000);
-                self.processes[pid].stopped_until = self.now + for_ms;
+                let until = (self.now + for_ms).min(FAULTS_END_MS - 100);
+                let process = &mut self.processes[pid];
+                process.stopped_until = process.stopped_until.max(until);
                 trace!(self, "p{pid} is stopped for {for_ms} ms");
             }
             2 | 3 if kinds.kills => {
@@ -203,7 +205,6 @@ impl World {
         for slot in 0..self.slots.len() {
             self.book.set_draining(slot, false, now);
             let pid = self.slots[slot];
-            self.processes[pid].stopped_until = self.now;
             if self.is_up(pid) && self.processes[pid].terminating.is_some() {
                 self.kill(pid);
             }

@@ -308,7 +308,8 @@ impl World {
 
     /// After so many milliseconds of the process's own clock.
     pub(crate) fn timer(&mut self, pid: Pid, local_ms: u64, step: Step) {
-        let delay = local_ms * 1_000 / self.processes[pid].rate;
+        // Rather too late than too early by the roundings.
+        let delay = local_ms * 1_000 / self.processes[pid].rate + 2;
         self.after(delay, Event::At(pid, step));
     }
 
