@@ -49,7 +49,7 @@ impl Faults {
             lossy: some(40),
             drains: some(40),
             terminations: some(30),
-            false_deaths: some(12),
+            false_deaths: some(15),
             own_proof: some(50),
         };
         Self {
@@ -108,7 +108,10 @@ impl World {
         let count = self.random.between(2, 9);
         for _ in 0..count {
             let at = self.random.between(50, FAULTS_END_MS - 1_000);
-            self.schedule(at, Event::Fault);
+            let slot = self.random.index(self.slots.len());
+            self.schedule(at, Event::Fault(slot));
+            let other = self.random.index(self.slots.len());
+            self.burst(at.saturating_sub(15), 45, [slot, other]);
         }
         self.schedule(FAULTS_END_MS, Event::Stop);
         self.schedule(WELL_AGAIN_MS, Event::Check);
@@ -116,9 +119,8 @@ impl World {
         self.schedule(END_MS, Event::Check);
     }
 
-    pub(crate) fn fault(&mut self) {
+    pub(crate) fn fault(&mut self, slot: usize) {
         let kinds = self.faults.kinds;
-        let slot = self.random.index(self.slots.len());
         let pid = self.slots[slot];
         if !self.is_up(pid) {
             self.start_process(slot);
@@ -131,6 +133,7 @@ impl World {
                 let process = &mut self.processes[pid];
                 process.stopped_until = process.stopped_until.max(until);
                 trace!(self, "p{pid} is stopped for {for_ms} ms");
+                self.burst(until - 3, 8, [slot, slot]);
             }
             2 | 3 if kinds.kills => {
                 self.kill(pid);

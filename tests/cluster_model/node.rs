@@ -92,6 +92,18 @@ impl World {
                 BookReply::Done
             }
         };
+        if let BookReply::Given(given) = &reply
+            && !given.is_empty()
+        {
+            let slot = self.processes[pid].slot;
+            let other = match call {
+                BookCall::HandOver(_, moved) => self
+                    .pid_of(moved.to)
+                    .map_or(slot, |to| self.processes[to].slot),
+                _ => self.random.index(self.slots.len()),
+            };
+            self.burst(self.now, 60, [slot, other]);
+        }
         if !matches!(reply, BookReply::View(_)) {
             trace!(self, "book: p{pid} {call:?} -> {reply:?}");
         }
@@ -287,6 +299,8 @@ impl World {
             tenure.end();
         }
         self.call_book(pid, Round::Leaving, BookCall::Leave(boot));
+        // Its farewell.
+        self.nudge_others(pid);
     }
 
     fn granted(&mut self, pid: Pid, given: &[(ShardId, Epoch)]) {

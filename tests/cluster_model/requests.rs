@@ -14,6 +14,7 @@ use crate::world::{
 const DEADLINE_MS: u64 = 10_000;
 const ASK_MS: u64 = 1_500;
 const ATTEMPTS: u32 = 4;
+const MOST_WANTED: usize = 50;
 
 /// What a client wants, once.
 #[derive(Debug)]
@@ -82,14 +83,33 @@ pub(crate) struct Answer {
 
 impl World {
     pub(crate) fn plan_requests(&mut self) {
-        let bursts = self.random.between(2, 5);
+        let bursts = self.random.between(1, 3);
         for _ in 0..bursts {
             let from = self.random.between(100, FAULTS_END_MS - 2_000);
-            for _ in 0..self.random.between(3, 8) {
+            for _ in 0..self.random.between(2, 6) {
                 let at = from + self.random.below(1_500);
                 let is_write = self.random.percent(50);
                 let invoice = self.random.index(INVOICES);
                 self.want(at, invoice, is_write, false);
+            }
+        }
+    }
+
+    /// Some requests just when it matters, mostly at these two slots.
+    pub(crate) fn burst(&mut self, from: u64, spread_ms: u64, slots: [usize; 2]) {
+        if self.wanted.len() > MOST_WANTED || from + spread_ms > FAULTS_END_MS {
+            return;
+        }
+        let invoice = self.random.index(INVOICES);
+        for _ in 0..self.random.between(2, 6) {
+            let at = from + self.random.below(spread_ms);
+            let is_write = self.random.percent(50);
+            self.want(at, invoice, is_write, false);
+            let slot = slots[self.random.index(2)];
+            if let Some(wanted) = self.wanted.last_mut()
+                && self.random.percent(80)
+            {
+                wanted.slot = slot;
             }
         }
     }

@@ -24,7 +24,7 @@ pub(crate) const TTL_MS: u64 = 15_000;
 pub(crate) const TERM_MS: u64 = 12_000;
 pub(crate) const ROUND_MS: u64 = 3_750;
 pub(crate) const SHARDS: u16 = 3;
-pub(crate) const INVOICES: usize = 4;
+pub(crate) const INVOICES: usize = 6;
 /// Faults happen until then.
 pub(crate) const FAULTS_END_MS: u64 = 24_000;
 /// Then everything must be well again: a lease that runs out, a join, a round, a hand-over.
@@ -77,7 +77,7 @@ pub(crate) enum Event {
     /// The invoices' store does.
     Store(Pid, u64, StoreCall),
     Client(usize),
-    Fault,
+    Fault(usize),
     Stop,
     Final,
     Check,
@@ -267,7 +267,7 @@ impl World {
             Event::Book(pid, call, what) => self.book_carries_out(pid, call, &what),
             Event::Store(pid, call, what) => self.store_carries_out(pid, call, &what),
             Event::Client(wanted) => self.client_asks(wanted),
-            Event::Fault => self.fault(),
+            Event::Fault(slot) => self.fault(slot),
             Event::Stop => self.stop_faults(),
             Event::Final => self.ask_everything(),
             Event::Check => self.check_that_all_is_well(),
