@@ -128,12 +128,16 @@ impl World {
         }
         match self.random.below(10) {
             0 | 1 if kinds.stops => {
-                let for_ms = self.random.between(100, 20_000);
-                let until = (self.now + for_ms).min(FAULTS_END_MS - 100);
-                let process = &mut self.processes[pid];
-                process.stopped_until = process.stopped_until.max(until);
-                trace!(self, "p{pid} is stopped for {for_ms} ms");
-                self.burst(until - 3, 8, [slot, slot]);
+                let for_ms = if self.random.percent(50) {
+                    self.random.between(100, 14_000)
+                } else {
+                    self.random.between(14_000, 20_000)
+                };
+                if self.random.percent(50) {
+                    self.processes[pid].stop_when_calling = Some(for_ms);
+                } else {
+                    self.stop_process(pid, for_ms);
+                }
             }
             2 | 3 if kinds.kills => {
                 self.kill(pid);
@@ -163,6 +167,22 @@ impl World {
             }
             8 | 9 if kinds.false_deaths => self.bury_alive(pid),
             _ => {}
+        }
+    }
+
+    fn stop_process(&mut self, pid: Pid, for_ms: u64) {
+        trace!(self, "p{pid} is stopped for {for_ms} ms");
+        let until = (self.now + for_ms).min(FAULTS_END_MS - 100);
+        let process = &mut self.processes[pid];
+        process.stopped_until = process.stopped_until.max(until);
+        let slot = process.slot;
+        self.burst(until.saturating_sub(3), 8, [slot, slot]);
+    }
+
+    /// A call to book or store was sent.
+    pub(crate) fn called(&mut self, pid: Pid) {
+        if let Some(for_ms) = self.processes[pid].stop_when_calling.take() {
+            self.stop_process(pid, for_ms);
         }
     }
 

@@ -59,6 +59,7 @@ impl World {
         self.processes[pid].round = round;
         self.processes[pid].call = id;
         self.timer(pid, CALL_MS, Step::BookReplied(id, None));
+        self.called(pid);
         if self.faults.lost_at_book(&mut self.random, self.processes[pid].slot) {
             trace!(self, "p{pid}: {call:?} is lost");
             return;
@@ -103,6 +104,10 @@ impl World {
                 _ => self.random.index(self.slots.len()),
             };
             self.burst(self.now, 60, [slot, other]);
+            if self.random.percent(30) {
+                let peer = self.slots[other];
+                self.after(2, Event::At(peer, Step::Nudge));
+            }
         }
         if !matches!(reply, BookReply::View(_)) {
             trace!(self, "book: p{pid} {call:?} -> {reply:?}");
@@ -423,7 +428,9 @@ impl World {
     }
 
     pub(crate) fn terminate(&mut self, pid: Pid) {
-        let until = self.local(pid) + 5_000;
+        // Some are not given the time to hand over.
+        let grace_ms = 5_000 * self.random.below(2);
+        let until = self.local(pid) + grace_ms;
         self.processes[pid].terminating.get_or_insert(until);
         self.nudged(pid);
     }

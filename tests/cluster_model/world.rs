@@ -130,6 +130,8 @@ pub(crate) struct Process {
     pub(crate) slot: usize,
     pub(crate) alive: bool,
     pub(crate) stopped_until: u64,
+    /// Is stopped for so long as soon as it has sent its next call to book or store.
+    pub(crate) stop_when_calling: Option<u64>,
     /// Thousandths of the true speed.
     pub(crate) rate: u64,
     pub(crate) offset: u64,
@@ -141,14 +143,13 @@ pub(crate) struct Process {
     /// The number of the call that the round waits for.
     pub(crate) call: u64,
     pub(crate) began: u64,
-    /// Rounds that were ended; a timer of an older one is void.
     pub(crate) moves: VecDeque<Move>,
     pub(crate) round_due: u64,
     pub(crate) terminating: Option<u64>,
     pub(crate) owners: [Option<Owner>; SHARDS as usize],
     pub(crate) actors: [Actor; INVOICES],
     pub(crate) pending: Vec<Pending>,
-    /// Until when it may be believed dead though it lives.
+    /// When the book said that it is dead, though it lives.
     pub(crate) buried_alive_at: Option<u64>,
 }
 
@@ -357,6 +358,7 @@ impl World {
             slot,
             alive: true,
             stopped_until: 0,
+            stop_when_calling: None,
             rate,
             offset,
             ownership: Ownership::nothing(|| MACHINE_MS.get()),
