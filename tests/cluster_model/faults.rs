@@ -4,6 +4,7 @@ use faktor::cluster::placement::desired_owner;
 use faktor::store::ShardId;
 use faktor::store::cluster::{BootId, Gone};
 
+use crate::Mutation;
 use crate::book::NAMES;
 use crate::world::{
     END_MS, Event, FAULTS_END_MS, Pid, Random, SHARDS, Step, WELL_AGAIN_MS, World, trace,
@@ -38,9 +39,10 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    pub(crate) fn of(random: &mut Random, _slots: usize) -> Self {
+    /// Those that a broken rule matters in are there whenever it is broken.
+    pub(crate) fn of(random: &mut Random, mutation: Option<Mutation>) -> Self {
         let mut some = |chance| random.percent(chance);
-        let kinds = Kinds {
+        let mut kinds = Kinds {
             stops: some(45),
             kills: some(45),
             link_cuts: some(30),
@@ -52,6 +54,28 @@ impl Faults {
             false_deaths: some(15),
             own_proof: some(50),
         };
+        match mutation {
+            None => {}
+            Some(Mutation::QueueNotAnswered) => {
+                kinds = Kinds {
+                    drains: true,
+                    ..Kinds::default()
+                };
+            }
+            Some(Mutation::TermIgnored | Mutation::TermFromReply) => kinds.stops = true,
+            Some(Mutation::LetGoServed | Mutation::MovedWhileServing) => {
+                kinds.drains = true;
+                kinds.lossy = true;
+            }
+            Some(Mutation::LeftWhileServing) => {
+                kinds.terminations = true;
+                kinds.lossy = true;
+            }
+            Some(Mutation::RevivedLease | Mutation::AbsenceRemembered) => {
+                kinds.false_deaths = true;
+            }
+            Some(_) => kinds.slow = true,
+        }
         Self {
             kinds,
             links: [[false; 4]; 4],

@@ -306,6 +306,8 @@ impl World {
         self.call_book(pid, Round::Leaving, BookCall::Leave(boot));
         // Its farewell.
         self.nudge_others(pid);
+        let (slot, other) = (self.processes[pid].slot, self.random.index(self.slots.len()));
+        self.burst(self.now, 300, [slot, other]);
     }
 
     fn granted(&mut self, pid: Pid, given: &[(ShardId, Epoch)]) {

@@ -197,7 +197,7 @@ impl World {
         random.next();
         let long = random.percent(12);
         let slots = usize::try_from(random.between(2, 5)).unwrap();
-        let faults = Faults::of(&mut random, slots);
+        let faults = Faults::of(&mut random, mutation);
         let book_rate = random.between(950, 1_051);
         let mut world = Self {
             now: 0,
