@@ -67,7 +67,7 @@ impl Faults {
                 kinds.drains = true;
                 kinds.lossy = true;
             }
-            Some(Mutation::LeftWhileServing) => {
+            Some(Mutation::LeftWhileServing | Mutation::DrainedByName) => {
                 kinds.terminations = true;
                 kinds.lossy = true;
             }
@@ -150,8 +150,19 @@ impl World {
             self.start_process(slot);
             return;
         }
-        match self.random.below(10) {
-            0 | 1 if kinds.stops => {
+        let enabled = |kind: &u64| match kind {
+            0 | 1 => kinds.stops,
+            2 | 3 => kinds.kills,
+            4 => kinds.link_cuts,
+            5 => kinds.book_cuts,
+            6 => kinds.drains,
+            7 => kinds.terminations,
+            _ => kinds.false_deaths,
+        };
+        let random = &mut self.random;
+        let kind = (0..6).map(|_| random.below(9)).find(enabled);
+        match kind.unwrap_or(9) {
+            0 | 1 => {
                 let for_ms = if self.random.percent(50) {
                     self.random.between(100, 14_000)
                 } else {
@@ -163,33 +174,34 @@ impl World {
                     self.stop_process(pid, for_ms);
                 }
             }
-            2 | 3 if kinds.kills => {
+            2 | 3 => {
                 self.kill(pid);
                 if self.random.percent(60) {
                     self.start_process(slot);
                 }
             }
-            4 if kinds.link_cuts => {
+            4 => {
                 let other = self.random.index(self.slots.len());
                 self.faults.links[slot][other] ^= slot != other;
                 trace!(self, "the link of n{slot} and n{other} is cut or mended");
             }
-            5 if kinds.book_cuts => {
+            5 => {
                 self.faults.book[slot] ^= true;
                 self.faults.store[slot] = self.faults.book[slot] && self.random.percent(50);
                 trace!(self, "the book of p{pid} is cut or mended");
             }
-            6 if kinds.drains => {
+            6 => {
                 let (now, draining) = (self.book_now(), self.random.percent(70));
-                self.book.set_draining(slot, draining, now);
+                let boot = self.processes[pid].boot;
+                self.book.set_draining(boot, draining, now);
                 trace!(self, "n{slot} is draining: {draining}");
                 self.after(5, Event::At(pid, Step::Nudge));
             }
-            7 if kinds.terminations => {
+            7 => {
                 trace!(self, "p{pid} is told to end");
                 self.after(1, Event::At(pid, Step::Terminate));
             }
-            8 | 9 if kinds.false_deaths => self.bury_alive(pid),
+            8 => self.bury_alive(pid),
             _ => {}
         }
     }
@@ -226,7 +238,7 @@ impl World {
 
     fn bury_alive(&mut self, pid: Pid) {
         let process = &self.processes[pid];
-        if process.tenure.is_none() || self.faults.lie.is_some() {
+        if process.tenure.is_none() || process.buried_alive_at.is_some() {
             return;
         }
         let boot = process.boot;
@@ -237,10 +249,13 @@ impl World {
         self.book.bury(boot, Gone::Refused, now);
         self.processes[pid].buried_alive_at = Some(self.now);
         for slot in 0..self.slots.len() {
-            let step = Step::Nudge;
-            self.after(3, Event::At(self.slots[slot], step));
+            if self.slots[slot] != pid {
+                self.after(3, Event::At(self.slots[slot], Step::Nudge));
+            }
         }
-        self.processes[pid].round_due = self.processes[pid].round_due.max(1);
+        let slot = self.processes[pid].slot;
+        let other = self.random.index(self.slots.len());
+        self.burst(self.now, 200, [slot, other]);
     }
 
     pub(crate) fn stop_faults(&mut self) {
@@ -250,8 +265,9 @@ impl World {
         self.faults.stopped = true;
         let now = self.book_now();
         for slot in 0..self.slots.len() {
-            self.book.set_draining(slot, false, now);
             let pid = self.slots[slot];
+            let boot = self.processes[pid].boot;
+            self.book.set_draining(boot, false, now);
             if self.is_up(pid) && self.processes[pid].terminating.is_some() {
                 self.kill(pid);
             }

@@ -32,9 +32,10 @@ pub(crate) enum Mutation {
     AbsenceRemembered,
     LeftWhileServing,
     NewRequestId,
+    DrainedByName,
 }
 
-const MUTATIONS: [Mutation; 13] = [
+const MUTATIONS: [Mutation; 14] = [
     Mutation::TermIgnored,
     Mutation::TermFromReply,
     Mutation::CommitWithoutEpoch,
@@ -48,6 +49,7 @@ const MUTATIONS: [Mutation; 13] = [
     Mutation::AbsenceRemembered,
     Mutation::LeftWhileServing,
     Mutation::NewRequestId,
+    Mutation::DrainedByName,
 ];
 
 #[derive(Debug, Default)]

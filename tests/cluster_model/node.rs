@@ -24,7 +24,7 @@ pub(crate) enum BookCall {
     Bury(BootId, Gone),
     Take(BootId, Vec<ShardId>),
     HandOver(BootId, Move),
-    Drain(usize),
+    Drain(BootId),
     Leave(BootId),
 }
 
@@ -84,8 +84,14 @@ impl World {
                 let given = self.book.hand_over(*from, moved.to, given, now);
                 BookReply::Given(given.into_iter().collect())
             }
-            BookCall::Drain(name) => {
-                self.book.set_draining(*name, true, now);
+            BookCall::Drain(boot) if self.mutation == Some(Mutation::DrainedByName) => {
+                let slot = self.processes[pid].slot;
+                let boot = self.book.live_boot(slot, now).unwrap_or(*boot);
+                self.book.set_draining(boot, true, now);
+                BookReply::Done
+            }
+            BookCall::Drain(boot) => {
+                self.book.set_draining(*boot, true, now);
                 BookReply::Done
             }
             BookCall::Leave(boot) => {
@@ -246,8 +252,8 @@ impl World {
             .renewed(began, Duration::from_millis(TERM_MS));
         let draining = renewed == Renewed::Member { draining: true };
         if process.terminating.is_some() && !draining {
-            let slot = process.slot;
-            self.call_book(pid, Round::Draining, BookCall::Drain(slot));
+            let boot = process.boot;
+            self.call_book(pid, Round::Draining, BookCall::Drain(boot));
         } else {
             self.look(pid);
         }
@@ -307,7 +313,9 @@ impl World {
         // Its farewell.
         self.nudge_others(pid);
         let (slot, other) = (self.processes[pid].slot, self.random.index(self.slots.len()));
-        self.burst(self.now, 300, [slot, other]);
+        for _ in 0..3 {
+            self.burst(self.now, 300, [slot, other]);
+        }
     }
 
     fn granted(&mut self, pid: Pid, given: &[(ShardId, Epoch)]) {
