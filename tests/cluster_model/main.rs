@@ -9,6 +9,7 @@
 mod book;
 mod faults;
 mod ledger;
+mod moves;
 mod node;
 mod requests;
 mod shard;
