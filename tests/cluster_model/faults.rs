@@ -288,8 +288,8 @@ impl World {
                 let pid = self.slots[slot];
                 let serves = self.serves(pid, shard);
                 let should = (wanted == Some(slot)).then_some(row.epoch);
-                let named = row.owner == Some(self.processes[pid].boot);
-                if serves != should || named != should.is_some() {
+                let in_book = row.owner == Some(self.processes[pid].boot);
+                if serves != should || in_book != should.is_some() {
                     self.broken = Some(format!(
                         "{shard:?} should be with slot {wanted:?}, but the book has {row:?} and \
                          p{pid} of slot {slot} answers for {serves:?}"

@@ -4,7 +4,7 @@
 //! `FAKTOR_MODEL_SCHEDULES` sets how many; `FAKTOR_MODEL_SEED` runs one and prints what happened,
 //! with `FAKTOR_MODEL_MUTATION` the rule of that name is broken.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
 
 mod book;
 mod faults;

@@ -255,19 +255,16 @@ impl World {
         let owner = process.owners[usize::from(shard.0)];
         let elsewhere = owner.filter(|owner| owner.boot != process.boot);
         let next = elsewhere.and_then(|owner| self.pid_of(owner.boot));
-        match next.filter(|next| ask.hops < 2 && *next != ask.from) {
-            Some(next) => {
-                ask.hops += 1;
-                self.send(pid, next, Step::Asked(ask));
-            }
-            None => {
-                let answer = Answer {
-                    ask: ask.number,
-                    outcome: Outcome::NotOwner(elsewhere),
-                };
-                self.reply(pid, &ask, answer);
-            }
+        if let Some(next) = next.filter(|next| ask.hops < 2 && *next != ask.from) {
+            ask.hops += 1;
+            self.send(pid, next, Step::Asked(ask));
+            return;
         }
+        let answer = Answer {
+            ask: ask.number,
+            outcome: Outcome::NotOwner(elsewhere),
+        };
+        self.reply(pid, &ask, answer);
     }
 
     pub(crate) fn reply(&mut self, pid: Pid, ask: &Ask, answer: Answer) {

@@ -180,7 +180,7 @@ macro_rules! trace {
     ($world:expr, $($text:tt)*) => {
         if $world.traced.is_some() {
             let line = format!($($text)*);
-            $world.note(line);
+            $world.note(&line);
         }
     };
 }
@@ -332,7 +332,7 @@ impl World {
         self.processes[pid].alive
     }
 
-    pub(crate) fn note(&mut self, line: String) {
+    pub(crate) fn note(&mut self, line: &str) {
         let now = self.now;
         if let Some(lines) = &mut self.traced {
             lines.push(format!("{now:>6} {line}"));
