@@ -30,6 +30,19 @@
 //! - **Writes**: nothing but the condition on version and epoch keeps them safe; the term only spares
 //!   the attempt. Who is refused (`NotOwner`) answers so, and does not claim again.
 //!
+//! - **Draining**: who ends marks its own boot, never its name: a mark by name that is late would hit the
+//!   next boot of that name, which would then own nothing until an operator sees it.
+//! - **Join without a reply**: renew that boot. `Member`: it joined. `Gone`: join with a new one; the old
+//!   one may still appear, and blocks the name until it is buried or its lease runs out.
+//!
+//! # What a false proof of death costs
+//!
+//! A living node that was buried because its address refused still answers reads from memory until it
+//! hears of it, which is its next renewal (a quarter of the ttl, if nothing is slow), and never after
+//! the end of its term (0.8 · ttl after its last renewal began). Such reads may show less than what
+//! the new owner acknowledged meanwhile. Writes stay exact: none is lost, none is done twice. A clock
+//! of the database's host that is set forward by more than 0.2 · ttl costs the same.
+//!
 //! A move goes to a node that wants the shard more than I do, in one order that all nodes share, so
 //! that nodes which see different candidates never play ping-pong.
 //!
@@ -40,7 +53,7 @@ use super::tenure::Tenure;
 use crate::store::cluster::{BootId, ClusterView, NodeRecord};
 use crate::store::{Epoch, SHARDS, ShardId};
 
-/// A shard to be given away, in the order of [`plan`]'s rules.
+/// A shard to be given away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Move {
     pub shard: ShardId,

@@ -110,22 +110,23 @@ impl Tenure {
     pub fn learn(&mut self, view: &ClusterView) -> Changes {
         let mut changes = Changes::default();
         for row in &view.shards {
-            let Some(held) = self.shards.get(usize::from(row.shard.0)).map(|h| h.held) else {
+            let Some(known) = self.shards.get(usize::from(row.shard.0)) else {
                 continue;
             };
+            let known = known.held;
             let mine = row.owner == Some(self.me);
-            if row.epoch.0 < held || (row.epoch.0 == held && mine) {
+            if row.epoch.0 < known || (row.epoch.0 == known && mine) {
                 continue;
             }
             let granted = mine && self.grant(row.shard, row.epoch);
-            if held != 0 {
-                changes.lost.push((row.shard, Epoch(held)));
+            if known != 0 {
+                changes.lost.push((row.shard, Epoch(known)));
             }
             if granted {
                 changes.granted.push((row.shard, row.epoch));
-            } else if held != 0 {
+            } else if known != 0 {
                 let hold = self.hold_mut(row.shard);
-                hold.let_go = hold.let_go.max(held);
+                hold.let_go = hold.let_go.max(known);
                 hold.held = 0;
                 self.ownership.lose(row.shard);
             }

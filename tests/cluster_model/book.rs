@@ -186,9 +186,9 @@ impl Book {
         }
     }
 
-    pub(crate) fn set_draining(&mut self, name: usize, draining: bool, now: u64) {
+    pub(crate) fn set_draining(&mut self, boot: BootId, draining: bool, now: u64) {
         for entry in &mut self.entries {
-            if entry.name == name && entry.is_live(now) {
+            if entry.boot == boot && entry.is_live(now) {
                 entry.draining = draining;
             }
         }

@@ -4,6 +4,7 @@ use faktor::cluster::placement::desired_owner;
 use faktor::store::ShardId;
 use faktor::store::cluster::{BootId, Gone};
 
+use crate::Mutation;
 use crate::book::NAMES;
 use crate::world::{
     END_MS, Event, FAULTS_END_MS, Pid, Random, SHARDS, Step, WELL_AGAIN_MS, World, trace,
@@ -38,9 +39,10 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    pub(crate) fn of(random: &mut Random, _slots: usize) -> Self {
+    /// Those that a broken rule matters in are there whenever it is broken.
+    pub(crate) fn of(random: &mut Random, mutation: Option<Mutation>) -> Self {
         let mut some = |chance| random.percent(chance);
-        let kinds = Kinds {
+        let mut kinds = Kinds {
             stops: some(45),
             kills: some(45),
             link_cuts: some(30),
@@ -49,9 +51,31 @@ impl Faults {
             lossy: some(40),
             drains: some(40),
             terminations: some(30),
-            false_deaths: some(12),
+            false_deaths: some(15),
             own_proof: some(50),
         };
+        match mutation {
+            None => {}
+            Some(Mutation::QueueNotAnswered) => {
+                kinds = Kinds {
+                    drains: true,
+                    ..Kinds::default()
+                };
+            }
+            Some(Mutation::TermIgnored | Mutation::TermFromReply) => kinds.stops = true,
+            Some(Mutation::LetGoServed | Mutation::MovedWhileServing) => {
+                kinds.drains = true;
+                kinds.lossy = true;
+            }
+            Some(Mutation::LeftWhileServing | Mutation::DrainedByName) => {
+                kinds.terminations = true;
+                kinds.lossy = true;
+            }
+            Some(Mutation::RevivedLease | Mutation::AbsenceRemembered) => {
+                kinds.false_deaths = true;
+            }
+            Some(_) => kinds.slow = true,
+        }
         Self {
             kinds,
             links: [[false; 4]; 4],
@@ -108,7 +132,10 @@ impl World {
         let count = self.random.between(2, 9);
         for _ in 0..count {
             let at = self.random.between(50, FAULTS_END_MS - 1_000);
-            self.schedule(at, Event::Fault);
+            let slot = self.random.index(self.slots.len());
+            self.schedule(at, Event::Fault(slot));
+            let other = self.random.index(self.slots.len());
+            self.burst(at.saturating_sub(15), 45, [slot, other]);
         }
         self.schedule(FAULTS_END_MS, Event::Stop);
         self.schedule(WELL_AGAIN_MS, Event::Check);
@@ -116,48 +143,82 @@ impl World {
         self.schedule(END_MS, Event::Check);
     }
 
-    pub(crate) fn fault(&mut self) {
+    pub(crate) fn fault(&mut self, slot: usize) {
         let kinds = self.faults.kinds;
-        let slot = self.random.index(self.slots.len());
         let pid = self.slots[slot];
         if !self.is_up(pid) {
             self.start_process(slot);
             return;
         }
-        match self.random.below(10) {
-            0 | 1 if kinds.stops => {
-                let for_ms = self.random.between(100, 20_000);
-                self.processes[pid].stopped_until = self.now + for_ms;
-                trace!(self, "p{pid} is stopped for {for_ms} ms");
+        let enabled = |kind: &u64| match kind {
+            0 | 1 => kinds.stops,
+            2 | 3 => kinds.kills,
+            4 => kinds.link_cuts,
+            5 => kinds.book_cuts,
+            6 => kinds.drains,
+            7 => kinds.terminations,
+            _ => kinds.false_deaths,
+        };
+        let random = &mut self.random;
+        let kind = (0..6).map(|_| random.below(9)).find(enabled);
+        match kind.unwrap_or(9) {
+            0 | 1 => {
+                let for_ms = if self.random.percent(50) {
+                    self.random.between(100, 14_000)
+                } else {
+                    self.random.between(14_000, 20_000)
+                };
+                if self.random.percent(50) {
+                    self.processes[pid].stop_when_calling = Some(for_ms);
+                } else {
+                    self.stop_process(pid, for_ms);
+                }
             }
-            2 | 3 if kinds.kills => {
+            2 | 3 => {
                 self.kill(pid);
                 if self.random.percent(60) {
                     self.start_process(slot);
                 }
             }
-            4 if kinds.link_cuts => {
+            4 => {
                 let other = self.random.index(self.slots.len());
                 self.faults.links[slot][other] ^= slot != other;
                 trace!(self, "the link of n{slot} and n{other} is cut or mended");
             }
-            5 if kinds.book_cuts => {
+            5 => {
                 self.faults.book[slot] ^= true;
                 self.faults.store[slot] = self.faults.book[slot] && self.random.percent(50);
                 trace!(self, "the book of p{pid} is cut or mended");
             }
-            6 if kinds.drains => {
+            6 => {
                 let (now, draining) = (self.book_now(), self.random.percent(70));
-                self.book.set_draining(slot, draining, now);
+                let boot = self.processes[pid].boot;
+                self.book.set_draining(boot, draining, now);
                 trace!(self, "n{slot} is draining: {draining}");
                 self.after(5, Event::At(pid, Step::Nudge));
             }
-            7 if kinds.terminations => {
+            7 => {
                 trace!(self, "p{pid} is told to end");
                 self.after(1, Event::At(pid, Step::Terminate));
             }
-            8 | 9 if kinds.false_deaths => self.bury_alive(pid),
+            8 => self.bury_alive(pid),
             _ => {}
+        }
+    }
+
+    fn stop_process(&mut self, pid: Pid, for_ms: u64) {
+        trace!(self, "p{pid} is stopped for {for_ms} ms");
+        let until = (self.now + for_ms).min(FAULTS_END_MS - 100);
+        let process = &mut self.processes[pid];
+        process.stopped_until = process.stopped_until.max(until);
+        let slot = process.slot;
+        self.burst(until.saturating_sub(3), 8, [slot, slot]);
+    }
+
+    /// A call to book or store was sent.
+    pub(crate) fn called(&mut self, pid: Pid) {
+        if let Some(for_ms) = self.processes[pid].stop_when_calling.take() {
+            self.stop_process(pid, for_ms);
         }
     }
 
@@ -177,7 +238,7 @@ impl World {
 
     fn bury_alive(&mut self, pid: Pid) {
         let process = &self.processes[pid];
-        if process.tenure.is_none() || self.faults.lie.is_some() {
+        if process.tenure.is_none() || process.buried_alive_at.is_some() {
             return;
         }
         let boot = process.boot;
@@ -188,10 +249,13 @@ impl World {
         self.book.bury(boot, Gone::Refused, now);
         self.processes[pid].buried_alive_at = Some(self.now);
         for slot in 0..self.slots.len() {
-            let step = Step::Nudge;
-            self.after(3, Event::At(self.slots[slot], step));
+            if self.slots[slot] != pid {
+                self.after(3, Event::At(self.slots[slot], Step::Nudge));
+            }
         }
-        self.processes[pid].round_due = self.processes[pid].round_due.max(1);
+        let slot = self.processes[pid].slot;
+        let other = self.random.index(self.slots.len());
+        self.burst(self.now, 200, [slot, other]);
     }
 
     pub(crate) fn stop_faults(&mut self) {
@@ -201,9 +265,9 @@ impl World {
         self.faults.stopped = true;
         let now = self.book_now();
         for slot in 0..self.slots.len() {
-            self.book.set_draining(slot, false, now);
             let pid = self.slots[slot];
-            self.processes[pid].stopped_until = self.now;
+            let boot = self.processes[pid].boot;
+            self.book.set_draining(boot, false, now);
             if self.is_up(pid) && self.processes[pid].terminating.is_some() {
                 self.kill(pid);
             }
@@ -224,8 +288,8 @@ impl World {
                 let pid = self.slots[slot];
                 let serves = self.serves(pid, shard);
                 let should = (wanted == Some(slot)).then_some(row.epoch);
-                let named = row.owner == Some(self.processes[pid].boot);
-                if serves != should || named != should.is_some() {
+                let in_book = row.owner == Some(self.processes[pid].boot);
+                if serves != should || in_book != should.is_some() {
                     self.broken = Some(format!(
                         "{shard:?} should be with slot {wanted:?}, but the book has {row:?} and \
                          p{pid} of slot {slot} answers for {serves:?}"

@@ -50,7 +50,11 @@ impl Ledger {
     pub(crate) fn claim(&mut self, invoice: usize, epoch: Epoch) -> Result<usize, Refused> {
         let kept = &mut self.invoices[invoice];
         let version = kept.history.len();
-        if self.mutation == Some(Mutation::NoClaim) || version == 0 {
+        if version == 0 {
+            return Ok(version);
+        }
+        if self.mutation == Some(Mutation::NoClaim) {
+            kept.highest = kept.highest.max(epoch.0);
             return Ok(version);
         }
         if kept.epoch > epoch.0 {

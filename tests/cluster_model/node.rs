@@ -8,13 +8,11 @@ use tokio::time::Duration;
 use uuid::Uuid;
 
 use crate::Mutation;
-use crate::world::{Event, Pid, ROUND_MS, SHARDS, Step, TERM_MS, World, shard_of, trace};
+use crate::world::{Event, Pid, SHARDS, Step, TERM_MS, World, trace};
 
 /// For how long a node waits for the book.
 const CALL_MS: u64 = 1_000;
-/// For how long a queue may take to be answered before a shard stays.
-const QUEUE_MS: u64 = 1_500;
-const SOON_MS: u64 = 200;
+pub(crate) const SOON_MS: u64 = 200;
 
 #[derive(Debug, Clone)]
 pub(crate) enum BookCall {
@@ -24,7 +22,7 @@ pub(crate) enum BookCall {
     Bury(BootId, Gone),
     Take(BootId, Vec<ShardId>),
     HandOver(BootId, Move),
-    Drain(usize),
+    Drain(BootId),
     Leave(BootId),
 }
 
@@ -54,11 +52,12 @@ pub(crate) enum Round {
 }
 
 impl World {
-    fn call_book(&mut self, pid: Pid, round: Round, call: BookCall) {
+    pub(crate) fn call_book(&mut self, pid: Pid, round: Round, call: BookCall) {
         let id = self.id();
         self.processes[pid].round = round;
         self.processes[pid].call = id;
         self.timer(pid, CALL_MS, Step::BookReplied(id, None));
+        self.called(pid);
         if self
             .faults
             .lost_at_book(&mut self.random, self.processes[pid].slot)
@@ -86,8 +85,14 @@ impl World {
                 let given = self.book.hand_over(*from, moved.to, given, now);
                 BookReply::Given(given.into_iter().collect())
             }
-            BookCall::Drain(name) => {
-                self.book.set_draining(*name, true, now);
+            BookCall::Drain(boot) if self.mutation == Some(Mutation::DrainedByName) => {
+                let slot = self.processes[pid].slot;
+                let boot = self.book.live_boot(slot, now).unwrap_or(*boot);
+                self.book.set_draining(boot, true, now);
+                BookReply::Done
+            }
+            BookCall::Drain(boot) => {
+                self.book.set_draining(*boot, true, now);
                 BookReply::Done
             }
             BookCall::Leave(boot) => {
@@ -95,6 +100,22 @@ impl World {
                 BookReply::Done
             }
         };
+        if let BookReply::Given(given) = &reply
+            && !given.is_empty()
+        {
+            let slot = self.processes[pid].slot;
+            let other = match call {
+                BookCall::HandOver(_, moved) => self
+                    .pid_of(moved.to)
+                    .map_or(slot, |to| self.processes[to].slot),
+                _ => self.random.index(self.slots.len()),
+            };
+            self.burst(self.now, 60, [slot, other]);
+            if self.random.percent(30) {
+                let peer = self.slots[other];
+                self.after(2, Event::At(peer, Step::Nudge));
+            }
+        }
         if !matches!(reply, BookReply::View(_)) {
             trace!(self, "book: p{pid} {call:?} -> {reply:?}");
         }
@@ -110,7 +131,7 @@ impl World {
     }
 
     /// The next round begins after so long by the node's clock, unless one begins earlier.
-    fn rest(&mut self, pid: Pid, local_ms: u64) {
+    pub(crate) fn rest(&mut self, pid: Pid, local_ms: u64) {
         let due = self.local(pid) + local_ms;
         let process = &mut self.processes[pid];
         process.round = Round::Resting;
@@ -239,8 +260,8 @@ impl World {
             .renewed(began, Duration::from_millis(TERM_MS));
         let draining = renewed == Renewed::Member { draining: true };
         if process.terminating.is_some() && !draining {
-            let slot = process.slot;
-            self.call_book(pid, Round::Draining, BookCall::Drain(slot));
+            let boot = process.boot;
+            self.call_book(pid, Round::Draining, BookCall::Drain(boot));
         } else {
             self.look(pid);
         }
@@ -297,6 +318,15 @@ impl World {
             tenure.end();
         }
         self.call_book(pid, Round::Leaving, BookCall::Leave(boot));
+        // Its farewell.
+        self.nudge_others(pid);
+        let (slot, other) = (
+            self.processes[pid].slot,
+            self.random.index(self.slots.len()),
+        );
+        for _ in 0..3 {
+            self.burst(self.now, 300, [slot, other]);
+        }
     }
 
     fn granted(&mut self, pid: Pid, given: &[(ShardId, Epoch)]) {
@@ -307,99 +337,7 @@ impl World {
         }
     }
 
-    fn next_move(&mut self, pid: Pid) {
-        let until = self.local(pid) + QUEUE_MS;
-        let process = &mut self.processes[pid];
-        let (Some(tenure), Some(moved)) = (&mut process.tenure, process.moves.pop_front()) else {
-            let delay = if process.terminating.is_some() {
-                SOON_MS
-            } else {
-                ROUND_MS
-            };
-            self.rest(pid, delay);
-            return;
-        };
-        if self.mutation == Some(Mutation::MovedWhileServing) {
-            let boot = process.boot;
-            self.call_book(
-                pid,
-                Round::HandingOver(moved),
-                BookCall::HandOver(boot, moved),
-            );
-            return;
-        }
-        tenure.begin_leaving(moved.shard);
-        let id = self.id();
-        self.processes[pid].call = id;
-        self.processes[pid].round = Round::Answering(moved, until);
-        self.queue_answered(pid, id);
-    }
-
-    /// Looks whether the queues of a leaving shard are empty.
-    pub(crate) fn queue_answered(&mut self, pid: Pid, call: u64) {
-        let local = self.local(pid);
-        let process = &mut self.processes[pid];
-        let Round::Answering(moved, until) = process.round else {
-            return;
-        };
-        if process.call != call {
-            return;
-        }
-        let busy = process
-            .actors
-            .iter()
-            .enumerate()
-            .any(|(invoice, actor)| shard_of(invoice) == moved.shard && actor.is_busy());
-        let skip = self.mutation == Some(Mutation::QueueNotAnswered);
-        let Some(tenure) = &mut process.tenure else {
-            return;
-        };
-        if !busy || skip {
-            if self.mutation != Some(Mutation::LetGoServed) {
-                tenure.let_go(moved.shard, moved.epoch);
-            }
-            let boot = process.boot;
-            self.call_book(
-                pid,
-                Round::HandingOver(moved),
-                BookCall::HandOver(boot, moved),
-            );
-        } else if local >= until {
-            tenure.stay(moved.shard);
-            self.next_move(pid);
-        } else {
-            self.timer(pid, 20, Step::QueueAnswered(call));
-        }
-    }
-
-    fn moved(&mut self, pid: Pid, moved: Move, given: &[(ShardId, Epoch)]) {
-        let process = &mut self.processes[pid];
-        let (Some(tenure), Some((shard, epoch))) = (&mut process.tenure, given.first()) else {
-            // Not given: the next view tells why.
-            self.rest(pid, SOON_MS);
-            return;
-        };
-        if moved.to == process.boot {
-            tenure.grant(*shard, *epoch);
-        } else {
-            tenure.handed_over(*shard, *epoch);
-            process.owners[usize::from(shard.0)] = Some(faktor::cluster::plan::Owner {
-                boot: moved.to,
-                epoch: *epoch,
-            });
-            if let Some(to) = self.pid_of(moved.to)
-                && !self
-                    .faults
-                    .is_cut(self.processes[pid].slot, self.processes[to].slot)
-            {
-                let delay = self.delay();
-                self.after(delay, Event::At(to, Step::Nudge));
-            }
-        }
-        self.next_move(pid);
-    }
-
-    fn nudge_others(&mut self, pid: Pid) {
+    pub(crate) fn nudge_others(&mut self, pid: Pid) {
         for slot in 0..self.slots.len() {
             let peer = self.slots[slot];
             if peer != pid && peer != usize::MAX {
@@ -433,7 +371,9 @@ impl World {
     }
 
     pub(crate) fn terminate(&mut self, pid: Pid) {
-        let until = self.local(pid) + 5_000;
+        // Some are not given the time to hand over.
+        let grace_ms = 5_000 * self.random.below(2);
+        let until = self.local(pid) + grace_ms;
         self.processes[pid].terminating.get_or_insert(until);
         self.nudged(pid);
     }

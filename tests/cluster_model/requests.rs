@@ -14,6 +14,7 @@ use crate::world::{
 const DEADLINE_MS: u64 = 10_000;
 const ASK_MS: u64 = 1_500;
 const ATTEMPTS: u32 = 4;
+const MOST_WANTED: usize = 50;
 
 /// What a client wants, once.
 #[derive(Debug)]
@@ -82,14 +83,33 @@ pub(crate) struct Answer {
 
 impl World {
     pub(crate) fn plan_requests(&mut self) {
-        let bursts = self.random.between(2, 5);
+        let bursts = self.random.between(1, 3);
         for _ in 0..bursts {
             let from = self.random.between(100, FAULTS_END_MS - 2_000);
-            for _ in 0..self.random.between(3, 8) {
+            for _ in 0..self.random.between(2, 6) {
                 let at = from + self.random.below(1_500);
                 let is_write = self.random.percent(50);
                 let invoice = self.random.index(INVOICES);
                 self.want(at, invoice, is_write, false);
+            }
+        }
+    }
+
+    /// Some requests just when it matters, mostly at these two slots.
+    pub(crate) fn burst(&mut self, from: u64, spread_ms: u64, slots: [usize; 2]) {
+        if self.wanted.len() > MOST_WANTED || from + spread_ms > FAULTS_END_MS {
+            return;
+        }
+        let invoice = self.random.index(INVOICES);
+        for _ in 0..self.random.between(2, 6) {
+            let at = from + self.random.below(spread_ms);
+            let is_write = self.random.percent(50);
+            self.want(at, invoice, is_write, false);
+            let slot = slots[self.random.index(2)];
+            if let Some(wanted) = self.wanted.last_mut()
+                && self.random.percent(80)
+            {
+                wanted.slot = slot;
             }
         }
     }
@@ -235,19 +255,16 @@ impl World {
         let owner = process.owners[usize::from(shard.0)];
         let elsewhere = owner.filter(|owner| owner.boot != process.boot);
         let next = elsewhere.and_then(|owner| self.pid_of(owner.boot));
-        match next.filter(|next| ask.hops < 2 && *next != ask.from) {
-            Some(next) => {
-                ask.hops += 1;
-                self.send(pid, next, Step::Asked(ask));
-            }
-            None => {
-                let answer = Answer {
-                    ask: ask.number,
-                    outcome: Outcome::NotOwner(elsewhere),
-                };
-                self.reply(pid, &ask, answer);
-            }
+        if let Some(next) = next.filter(|next| ask.hops < 2 && *next != ask.from) {
+            ask.hops += 1;
+            self.send(pid, next, Step::Asked(ask));
+            return;
         }
+        let answer = Answer {
+            ask: ask.number,
+            outcome: Outcome::NotOwner(elsewhere),
+        };
+        self.reply(pid, &ask, answer);
     }
 
     pub(crate) fn reply(&mut self, pid: Pid, ask: &Ask, answer: Answer) {
@@ -369,7 +386,7 @@ impl World {
         for (number, wanted) in self.wanted.iter().enumerate() {
             if let Some((pid, until)) = wanted.asked
                 && self.is_up(pid)
-                && self.processes[pid].stopped_until <= self.now
+                && self.processes[pid].stopped_until + 50 <= self.now
                 && self.local(pid) > until + 10
             {
                 return Err(format!("request {number} has no answer after its deadline"));

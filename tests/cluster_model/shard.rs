@@ -144,6 +144,7 @@ impl World {
 
     fn call_store(&mut self, pid: Pid, op: u64, invoice: usize, call: StoreCall) {
         self.timer(pid, STORE_MS, Step::StoreReplied(invoice, op, None));
+        self.called(pid);
         if self
             .faults
             .lost_at_store(&mut self.random, self.processes[pid].slot)

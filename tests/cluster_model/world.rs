@@ -24,7 +24,7 @@ pub(crate) const TTL_MS: u64 = 15_000;
 pub(crate) const TERM_MS: u64 = 12_000;
 pub(crate) const ROUND_MS: u64 = 3_750;
 pub(crate) const SHARDS: u16 = 3;
-pub(crate) const INVOICES: usize = 4;
+pub(crate) const INVOICES: usize = 6;
 /// Faults happen until then.
 pub(crate) const FAULTS_END_MS: u64 = 24_000;
 /// Then everything must be well again: a lease that runs out, a join, a round, a hand-over.
@@ -77,7 +77,7 @@ pub(crate) enum Event {
     /// The invoices' store does.
     Store(Pid, u64, StoreCall),
     Client(usize),
-    Fault,
+    Fault(usize),
     Stop,
     Final,
     Check,
@@ -130,6 +130,8 @@ pub(crate) struct Process {
     pub(crate) slot: usize,
     pub(crate) alive: bool,
     pub(crate) stopped_until: u64,
+    /// Is stopped for so long as soon as it has sent its next call to book or store.
+    pub(crate) stop_when_calling: Option<u64>,
     /// Thousandths of the true speed.
     pub(crate) rate: u64,
     pub(crate) offset: u64,
@@ -141,14 +143,13 @@ pub(crate) struct Process {
     /// The number of the call that the round waits for.
     pub(crate) call: u64,
     pub(crate) began: u64,
-    /// Rounds that were ended; a timer of an older one is void.
     pub(crate) moves: VecDeque<Move>,
     pub(crate) round_due: u64,
     pub(crate) terminating: Option<u64>,
     pub(crate) owners: [Option<Owner>; SHARDS as usize],
     pub(crate) actors: [Actor; INVOICES],
     pub(crate) pending: Vec<Pending>,
-    /// Until when it may be believed dead though it lives.
+    /// When the book said that it is dead, though it lives.
     pub(crate) buried_alive_at: Option<u64>,
 }
 
@@ -179,7 +180,7 @@ macro_rules! trace {
     ($world:expr, $($text:tt)*) => {
         if $world.traced.is_some() {
             let line = format!($($text)*);
-            $world.note(line);
+            $world.note(&line);
         }
     };
 }
@@ -196,7 +197,7 @@ impl World {
         random.next();
         let long = random.percent(12);
         let slots = usize::try_from(random.between(2, 5)).unwrap();
-        let faults = Faults::of(&mut random, slots);
+        let faults = Faults::of(&mut random, mutation);
         let book_rate = random.between(950, 1_051);
         let mut world = Self {
             now: 0,
@@ -267,7 +268,7 @@ impl World {
             Event::Book(pid, call, what) => self.book_carries_out(pid, call, &what),
             Event::Store(pid, call, what) => self.store_carries_out(pid, call, &what),
             Event::Client(wanted) => self.client_asks(wanted),
-            Event::Fault => self.fault(),
+            Event::Fault(slot) => self.fault(slot),
             Event::Stop => self.stop_faults(),
             Event::Final => self.ask_everything(),
             Event::Check => self.check_that_all_is_well(),
@@ -308,7 +309,8 @@ impl World {
 
     /// After so many milliseconds of the process's own clock.
     pub(crate) fn timer(&mut self, pid: Pid, local_ms: u64, step: Step) {
-        let delay = local_ms * 1_000 / self.processes[pid].rate;
+        // Rather too late than too early by the roundings.
+        let delay = local_ms * 1_000 / self.processes[pid].rate + 2;
         self.after(delay, Event::At(pid, step));
     }
 
@@ -330,7 +332,7 @@ impl World {
         self.processes[pid].alive
     }
 
-    pub(crate) fn note(&mut self, line: String) {
+    pub(crate) fn note(&mut self, line: &str) {
         let now = self.now;
         if let Some(lines) = &mut self.traced {
             lines.push(format!("{now:>6} {line}"));
@@ -356,6 +358,7 @@ impl World {
             slot,
             alive: true,
             stopped_until: 0,
+            stop_when_calling: None,
             rate,
             offset,
             ownership: Ownership::nothing(|| MACHINE_MS.get()),
