@@ -23,6 +23,7 @@ mod mails;
 mod money;
 mod numbers;
 mod reads;
+mod refusals;
 #[cfg(test)]
 mod tests;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use faktor::domain::ids::InvoiceId;
 
-use super::{Story, Violations};
+use super::{Story, Violations, refusals};
 use crate::recording::{Kind, Operation, Shown};
 
 pub(super) fn check(recording: &[Operation], stories: &[Story<'_>], violations: &mut Violations) {
@@ -22,7 +22,7 @@ pub(super) fn check(recording: &[Operation], stories: &[Story<'_>], violations: 
                 was_so(story, operation, shown, violations);
             }
         }
-        nothing_is_forgotten(&operations, violations);
+        nothing_is_forgotten(story, &operations, violations);
     }
     for (invoice, operations) in by_invoice {
         if operations.iter().any(|one| one.acknowledged().is_some()) {
@@ -53,8 +53,12 @@ fn was_so(story: &Story<'_>, operation: &Operation, shown: &Shown, violations: &
     }
 }
 
-/// Reads go forward in time.
-fn nothing_is_forgotten(operations: &[&Operation], violations: &mut Violations) {
+/// Answers go forward in time.
+fn nothing_is_forgotten(
+    story: &Story<'_>,
+    operations: &[&Operation],
+    violations: &mut Violations,
+) {
     let mut seen: Vec<(Duration, u64)> = operations
         .iter()
         .filter_map(|operation| Some((operation.acknowledged()?, operation.shown()?.version)))
@@ -65,17 +69,18 @@ fn nothing_is_forgotten(operations: &[&Operation], violations: &mut Violations) 
         highest = highest.max(*version);
         *version = highest;
     }
-    for operation in operations.iter().filter(|one| one.kind == Kind::Read) {
+    for operation in operations {
         // What counts is the attempt that was answered: the ones before it were cut off.
         let Some(last) = operation.attempts.last() else {
             continue;
         };
         let before = seen.partition_point(|(acknowledged, _)| *acknowledged < last.began);
-        let Some((_, known)) = before.checked_sub(1).map(|index| seen[index]) else {
-            continue;
-        };
-        let stale = operation.shown().is_some_and(|shown| shown.version < known);
-        if stale || operation.refused() == Some(404) {
+        let known = before.checked_sub(1).map_or(0, |index| seen[index].1);
+        if known > 0 {
+            refusals::check(story, operation, known, violations);
+        }
+        let shown = operation.shown().map(|shown| shown.version);
+        if operation.kind == Kind::Read && shown.is_some_and(|shown| shown < known) {
             violations.note(
                 "a read shows what was acknowledged before it began",
                 format_args!("{operation}: version {known} had been shown by then"),

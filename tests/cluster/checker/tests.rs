@@ -429,13 +429,32 @@ fn a_stale_read_is_told() {
     let stale = shown_in(run.operation("read-edit-1")).clone();
     *shown_in(run.operation("read-last-1")) = stale;
     run.breaks("a read shows what was acknowledged before it began");
-    // An invoice that was acknowledged is there.
+}
+
+#[test]
+fn a_refusal_out_of_a_state_that_was_over_is_told() {
+    for (key, code) in [
+        ("read-last-1", "not_found"),
+        ("pay-1", "invoice_not_open"),
+        ("read-last-1", "draft_not_voidable"),
+    ] {
+        let mut run = Run::good();
+        run.operation(key).attempts[0].reply = Reply::Refused {
+            status: 409,
+            code: code.to_owned(),
+        };
+        run.breaks("a refusal has a reason that still held");
+    }
     let mut run = Run::good();
-    run.operation("read-last-1").attempts[0].reply = Reply::Refused {
-        status: 404,
-        code: "not_found".to_owned(),
+    let mut refused = run.operation("read-last-1").clone();
+    "void-1".clone_into(&mut refused.key);
+    refused.kind = Kind::Void;
+    refused.attempts[0].reply = Reply::Refused {
+        status: 409,
+        code: "already_paid".to_owned(),
     };
-    run.breaks("a read shows what was acknowledged before it began");
+    run.recording.push(refused);
+    assert_eq!(run.violations(), []);
 }
 
 #[test]
