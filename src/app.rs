@@ -1,5 +1,6 @@
 //! Puts a node together from its configuration: the only place that names concrete backends.
 
+use std::future::{pending, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -10,8 +11,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actors::auth_cache::AuthHandle;
 use crate::actors::auth_cache::accounts::found_from_environment;
-use crate::actors::root::{Foundation, Parts, RunningActors};
+use crate::actors::ownership::{Ownership, machine_ms};
+use crate::actors::root::{Foundation, Parts, Probe, RunningActors};
 use crate::clock::Clock;
+use crate::cluster::links::LinkTls;
+use crate::cluster::{self, Cluster, Identity, JoinError};
 use crate::config::Config;
 use crate::http::serve::{IDLE_TIMEOUT, Limits, serve};
 use crate::http::{self, Services};
@@ -40,6 +44,8 @@ pub enum StartError {
     Backends(#[from] BackendErrors),
     #[error("the store does not work: {0}")]
     Store(#[from] crate::store::StoreError),
+    #[error("{0}")]
+    Join(#[from] JoinError),
     #[error("can't start the actors: {0}")]
     Actors(#[from] ractor::SpawnErr),
     #[error("can't make the first user from FAKTOR_ADMIN_EMAIL and FAKTOR_ADMIN_PASSWORD: {0}")]
@@ -55,6 +61,7 @@ pub struct App {
     pub setup_url: Option<String>,
     pub services: Services,
     actors: RunningActors,
+    cluster: Option<Cluster>,
     store: StoreHandle,
     cache: SharedCache,
     server: JoinHandle<()>,
@@ -92,6 +99,11 @@ impl App {
             oidc,
         } = Backends::open(&config, &public_url, &clock).await?;
         let payments = Arc::new(payments);
+        let ownership = match config.cluster.listen_address() {
+            // What it owns it is told when it joins.
+            Some(_) => Ownership::nothing(machine_ms),
+            None => Ownership::alone(stores.cluster.highest_epoch().await?),
+        };
         let environment = |name: &str| std::env::var(name).ok();
         found_from_environment(&stores, &clock, environment).await?;
         let auth =
@@ -117,9 +129,23 @@ impl App {
             },
             auth,
             cache: cache.clone(),
-            probes,
+            probes: with_cluster(probes, &config, &ownership),
+            ownership,
         });
         let actors = RunningActors::start(parts.clone()).await?;
+        let cluster = match identity(&config, address) {
+            None => None,
+            Some(identity) => {
+                let foundation = cluster::Foundation {
+                    store: Arc::clone(&stores.cluster),
+                    invoices: parts.invoices.clone(),
+                    outbox: parts.outbox.clone(),
+                    cache: cache.clone(),
+                    identity,
+                };
+                Some(Cluster::join(foundation).await?)
+            }
+        };
         let metrics = metrics.await.unwrap_or_else(|_| telemetry::metrics());
         let services = Services {
             public_url: public_url.as_str().into(),
@@ -132,6 +158,7 @@ impl App {
             outbox: parts.outbox,
             payments: Arc::clone(&payments),
             node: actors.handle(),
+            cluster: cluster.as_ref().map(Cluster::handle),
             metrics: metrics.clone(),
             config: Arc::clone(&config),
         };
@@ -158,6 +185,7 @@ impl App {
             setup_url,
             services,
             actors,
+            cluster,
             store,
             cache,
             server: tokio::spawn(server),
@@ -169,12 +197,25 @@ impl App {
 
     /// Resolves with the reason when the node can't go on.
     pub async fn failed(&self) -> String {
-        self.actors.failed().await
+        let cluster_failed = async {
+            match &self.cluster {
+                Some(cluster) => cluster.failed().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            reason = self.actors.failed() => reason,
+            reason = cluster_failed => reason,
+        }
     }
 
-    /// Drains: not ready, finish requests and effects, stop the actors, close the store.
+    /// Drains: not ready, hand over, finish requests and effects, stop the actors, close the store.
     pub async fn stop(mut self) {
         self.actors.begin_drain();
+        // While it hands over it still takes requests, and finds the way for them.
+        if let Some(cluster) = &self.cluster {
+            cluster.hand_over(self.drain_timeout).await;
+        }
         self.stopping.cancel();
         if tokio::time::timeout(self.drain_timeout, &mut self.server)
             .await
@@ -184,6 +225,9 @@ impl App {
             self.server.abort();
         }
         self.actors.stop(self.drain_timeout).await;
+        if let Some(cluster) = self.cluster {
+            cluster.leave().await;
+        }
         if let Some(deliveries) = self.deliveries
             && tokio::time::timeout(self.drain_timeout, deliveries)
                 .await
@@ -198,6 +242,37 @@ impl App {
             tracing::error!(%error, "the store could not be closed cleanly; nothing acknowledged is lost");
         }
     }
+}
+
+/// A node whose lease is over answers for nothing.
+fn with_cluster(mut probes: Vec<Probe>, config: &Config, ownership: &Ownership) -> Vec<Probe> {
+    if config.cluster.listen_address().is_some() {
+        let ownership = ownership.clone();
+        probes.push(Probe::required("cluster", move || {
+            let is_good = ownership.is_within_term();
+            ready(is_good.then_some(()).ok_or("this node's lease is over"))
+        }));
+    }
+    probes
+}
+
+/// What this node says of itself to others; none if it works alone.
+fn identity(config: &Config, address: SocketAddr) -> Option<Identity> {
+    let cluster = &config.cluster;
+    let tls = cluster.has_tls().then(|| LinkTls {
+        cert: cluster.tls_cert.clone().into(),
+        key: cluster.tls_key.clone().into(),
+        ca: cluster.tls_ca.clone().into(),
+    });
+    Some(Identity {
+        listen: cluster.listen_address()?,
+        advertise: cluster.advertise.clone(),
+        name: cluster.node_name.clone(),
+        http: format!("http://{}", reachable(address)),
+        cookie: cluster.cookie.clone(),
+        tls,
+        ttl: Duration::from_millis(cluster.lease_ttl_ms),
+    })
 }
 
 fn limits(config: &Config) -> Limits {

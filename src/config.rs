@@ -28,6 +28,7 @@ pub struct Config {
     pub payments: Payments,
     pub auth: Auth,
     pub oidc: Oidc,
+    pub cluster: Cluster,
     pub log: Log,
 }
 
@@ -177,6 +178,34 @@ pub struct Oidc {
     /// Empty: any.
     pub organization: String,
     pub create_users: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// Empty: the node works alone.
+    pub listen: String,
+    /// Empty: as `listen`.
+    pub advertise: String,
+    /// Empty: as `advertise`.
+    pub node_name: String,
+    pub cookie: Secret,
+    pub tls_cert: String,
+    pub tls_key: String,
+    pub tls_ca: String,
+    pub lease_ttl_ms: u64,
+}
+
+impl Cluster {
+    /// Where this node listens for others; `None` when it works alone.
+    pub fn listen_address(&self) -> Option<std::net::SocketAddr> {
+        self.listen.parse().ok()
+    }
+
+    /// Whether nodes prove themselves to each other by certificates.
+    pub fn has_tls(&self) -> bool {
+        !self.tls_cert.is_empty()
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

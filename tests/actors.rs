@@ -36,7 +36,8 @@ use faktor::render::RenderContext;
 use faktor::store::cache::SharedCache;
 use faktor::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
 use faktor::store::{
-    Commit, DueInvoice, InvoiceFilter, InvoiceStore, Page, PageRequest, ShardId, StoreError, Stores,
+    Commit, DueInvoice, Epoch, InvoiceFilter, InvoiceStore, Page, PageRequest, ShardId, StoreError,
+    Stores,
 };
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -57,6 +58,10 @@ struct Moody {
 impl InvoiceStore for Moody {
     async fn load(&self, id: InvoiceId) -> Result<Option<Invoice>, StoreError> {
         self.store.load(id).await
+    }
+
+    async fn claim(&self, id: InvoiceId, epoch: Epoch) -> Result<Option<Invoice>, StoreError> {
+        self.store.claim(id, epoch).await
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
@@ -185,6 +190,7 @@ impl Node {
             auth,
             cache: SharedCache::None,
             probes: Vec::new(),
+            ownership: faktor::actors::ownership::Ownership::alone(Epoch(1)),
         });
         let actors = RunningActors::start(parts.clone()).await.unwrap();
         Self {

@@ -1,4 +1,5 @@
-//! Dependencies point one way: `domain` ← `render`, `store`, `outbound` ← `actors` ← `http` ← `app`.
+//! Dependencies point one way: `domain` ← `render`, `store`, `outbound` ← `actors` ← `cluster` ←
+//! `http` ← `app`.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -26,10 +27,11 @@ const LAYERS: &[(&str, &[&str])] = &[
             "crash_point",
         ],
     ),
+    ("cluster", &["domain", "store", "actors", "clock", "config"]),
     (
         "http",
         &[
-            "domain", "render", "store", "outbound", "actors", "clock", "config", "json",
+            "domain", "render", "store", "outbound", "actors", "cluster", "clock", "config", "json",
         ],
     ),
 ];

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Duration, sleep, timeout};
 
 use super::outbox::OutboxHandle;
+use super::ownership::Ownership;
 use super::probe::Probe;
 use crate::clock::{self, Clock};
 use crate::crash_point::crash_point;
@@ -39,6 +40,8 @@ pub(super) struct ExporterHandle {
     pub(super) events: Events,
     pub(super) outbox: OutboxHandle,
     pub(super) clock: Clock,
+    /// One node of a cluster exports.
+    ownership: Ownership,
     progress: Arc<Progress>,
 }
 
@@ -65,12 +68,14 @@ impl ExporterHandle {
         events: Events,
         outbox: OutboxHandle,
         clock: Clock,
+        ownership: Ownership,
     ) -> Self {
         Self {
             feed,
             events,
             outbox,
             clock,
+            ownership,
             progress: Arc::default(),
         }
     }
@@ -210,6 +215,10 @@ impl Exporter {
     /// Publishes what comes next in the feed, and notes how far that went; how many events.
     async fn export_batch(&self) -> Result<usize, ExportError> {
         let ExporterHandle { feed, events, .. } = &self.handle;
+        if !self.handle.ownership.does_chores() {
+            self.handle.note_waiting(&[]);
+            return Ok(0);
+        }
         let reader = events.reader();
         let position = feed.cursor(reader).await?;
         let batch = feed.placed_after(position, BATCH).await?;

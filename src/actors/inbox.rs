@@ -5,9 +5,11 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::Semaphore;
 use tokio::time::Duration;
 
 use super::invoices::{ExecuteError, InvoicesHandle};
+use super::ownership::Ownership;
 use super::slot::Slot;
 use crate::clock::Clock;
 use crate::crash_point::crash_point;
@@ -20,13 +22,21 @@ use crate::store::{InboxMessage as Stored, InboxStore, StoreError};
 /// Webhooks delivered in one go, and at the same time.
 const BATCH: u16 = 200;
 const AT_ONCE: usize = 16;
+const SINGLE_AT_ONCE: usize = 64;
 /// How often the inbox looks for what a crash or a failure left behind.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// After this many failed deliveries a webhook is parked for the operator.
 const MAX_ATTEMPTS: u32 = 12;
 
+/// How long the node that received a webhook has to deliver it before the one that does the chores
+/// does.
+const GRACE: SignedDuration = SignedDuration::from_secs(2);
+
 pub(super) enum InboxActorMessage {
+    /// What is due.
     Deliver,
+    /// What was received here just now.
+    DeliverOne(Box<Stored>),
 }
 
 impl ractor::Message for InboxActorMessage {}
@@ -36,6 +46,8 @@ impl ractor::Message for InboxActorMessage {}
 pub struct InboxHandle {
     store: Arc<dyn InboxStore>,
     clock: Clock,
+    /// One node of a cluster looks for what is due; each delivers what it receives.
+    ownership: Ownership,
     slot: Slot<InboxActorMessage>,
 }
 
@@ -46,10 +58,11 @@ impl std::fmt::Debug for InboxHandle {
 }
 
 impl InboxHandle {
-    pub(super) fn new(store: Arc<dyn InboxStore>, clock: Clock) -> Self {
+    pub(super) fn new(store: Arc<dyn InboxStore>, clock: Clock, ownership: Ownership) -> Self {
         Self {
             store,
             clock,
+            ownership,
             slot: Slot::default(),
         }
     }
@@ -62,26 +75,38 @@ impl InboxHandle {
         body: &[u8],
     ) -> Result<bool, StoreError> {
         let now = self.clock.now();
+        let does_chores = self.ownership.does_chores();
+        let due = if does_chores {
+            now
+        } else {
+            now.saturating_add(GRACE).unwrap_or(now)
+        };
         let message = Stored {
             provider: provider.to_owned(),
             event_id: event.id.clone(),
             body: body.to_vec(),
             received_at: now,
             attempts: 0,
-            next_attempt_at: now,
+            next_attempt_at: due,
             last_error: None,
             parked: false,
+        };
+        let order = if does_chores {
+            InboxActorMessage::Deliver
+        } else {
+            InboxActorMessage::DeliverOne(Box::new(message.clone()))
         };
         let new = self.store.receive(message).await?;
         if new {
             crash_point("after_inbox", Some("receive"));
             // While it is being restarted it looks by itself.
-            let _ = self.slot.send(InboxActorMessage::Deliver);
+            let _ = self.slot.send(order);
         }
         Ok(new)
     }
 }
 
+#[derive(Clone)]
 pub(super) struct Inbox {
     pub(super) handle: InboxHandle,
     pub(super) invoices: InvoicesHandle,
@@ -90,28 +115,42 @@ pub(super) struct Inbox {
 
 impl Actor for Inbox {
     type Msg = InboxActorMessage;
-    type State = ();
+    /// Places for single deliveries.
+    type State = Arc<Semaphore>;
     type Arguments = ();
 
     async fn pre_start(
         &self,
         myself: ActorRef<InboxActorMessage>,
         (): (),
-    ) -> Result<(), ActorProcessingErr> {
+    ) -> Result<Arc<Semaphore>, ActorProcessingErr> {
         self.handle.slot.set(myself.clone());
         myself.send_interval(LOOK_AGAIN, || InboxActorMessage::Deliver);
         myself.send_message(InboxActorMessage::Deliver)?;
-        Ok(())
+        Ok(Arc::new(Semaphore::new(SINGLE_AT_ONCE)))
     }
 
     async fn handle(
         &self,
         _: ActorRef<InboxActorMessage>,
         message: InboxActorMessage,
-        (): &mut (),
+        places: &mut Arc<Semaphore>,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            InboxActorMessage::Deliver => self.deliver_all().await,
+            InboxActorMessage::Deliver if self.handle.ownership.does_chores() => {
+                self.deliver_all().await;
+            }
+            InboxActorMessage::Deliver => {}
+            InboxActorMessage::DeliverOne(message) => {
+                // Without a place it is found when its grace is over.
+                if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+                    let inbox = self.clone();
+                    tokio::spawn(async move {
+                        inbox.deliver(*message).await;
+                        drop(place);
+                    });
+                }
+            }
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use crate::domain::invoice::decide::{Refusal, Step, step};
 use crate::domain::invoice::effect::{EffectError, EffectKindName};
 use crate::domain::invoice::entry::{Entry, Recorded};
 use crate::domain::invoice::evolve::replay;
-use crate::store::{Commit, StoreError};
+use crate::store::{Commit, ShardId, StoreError};
 
 /// The most entries replayed for a repeat's answer or a look into the past, read in pages.
 const HISTORY_PAGE: u16 = 1_000;
@@ -136,6 +136,10 @@ impl InvoiceActor {
         state: &mut InvoiceState,
         reply: oneshot::Sender<Result<Arc<Published>, ExecuteError>>,
     ) {
+        if let Err(error) = self.check_ownership(state) {
+            let _ = reply.send(Err(error));
+            return;
+        }
         let result = match self.load(state).await {
             Ok(Some(_)) => state
                 .live
@@ -187,6 +191,16 @@ impl InvoiceActor {
         myself.stop(None);
     }
 
+    /// Whether this node still answers for the invoice, as it did when the actor was made.
+    fn check_ownership(&self, state: &InvoiceState) -> Result<(), ExecuteError> {
+        let ownership = &self.node.ownership;
+        if ownership.may_finish(ShardId::of(state.id), state.live.epoch) {
+            Ok(())
+        } else {
+            Err(ExecuteError::NotOwner)
+        }
+    }
+
     /// Decide, persist; once more from the store if another write came first.
     async fn carry_out(
         &self,
@@ -194,6 +208,7 @@ impl InvoiceActor {
         organization: Option<OrganizationId>,
         request: &Request,
     ) -> Result<Executed, ExecuteError> {
+        self.check_ownership(state)?;
         let mut reloaded = false;
         loop {
             let current = self.current_for(state, request).await?;
@@ -231,12 +246,12 @@ impl InvoiceActor {
                     let commit = Commit {
                         invoice: Arc::from(invoice),
                         before: current,
-                        epoch: self.node.epoch,
+                        epoch: state.live.epoch,
                         recorded,
                         events,
                     };
                     match self.persist(state, commit).await {
-                        Err(StoreError::Conflict | StoreError::NotOwner) if !reloaded => {
+                        Err(StoreError::Conflict) if !reloaded => {
                             reloaded = true;
                             state.memory = Memory::Unloaded;
                             self.load(state).await?;
@@ -272,7 +287,8 @@ impl InvoiceActor {
         if let Memory::Present(invoice) = &state.memory {
             return Ok(Some(Arc::clone(invoice)));
         }
-        let invoice = self.node.store.load(state.id).await?.map(|mut invoice| {
+        let claimed = self.node.store.claim(state.id, state.live.epoch).await?;
+        let invoice = claimed.map(|mut invoice| {
             invoice.shrink_to_fit();
             Arc::new(invoice)
         });
@@ -355,7 +371,7 @@ impl InvoiceActor {
                 let commit = Commit {
                     invoice: Arc::from(next),
                     before: Some(invoice),
-                    epoch: self.node.epoch,
+                    epoch: state.live.epoch,
                     recorded,
                     events,
                 };

@@ -1,10 +1,11 @@
 //! All invoices of a node: the handle everybody talks to, and the actor that supervises the shards.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{oneshot, watch};
@@ -16,18 +17,19 @@ use super::effects::EffectRunner;
 use super::invoice::{Call, InvoiceMessage, internal};
 use super::live::{Bounds, Live, LiveInvoices};
 use super::outbox::OutboxHandle;
+use super::ownership::Ownership;
 use super::root::Restarts;
 use super::shard::{Shard, ShardMessage};
 use super::slot::Slot;
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::domain::ids::EffectId;
 use crate::domain::ids::{InvoiceId, OrganizationId};
 use crate::domain::invoice::Invoice;
-use crate::domain::invoice::command::{Command, Initiator, Request};
+use crate::domain::invoice::command::{Command, IdempotencyKey, Initiator, Request};
 use crate::domain::invoice::decide::Refusal;
 use crate::domain::invoice::effect::EffectError;
 use crate::domain::invoice::evolve::replay;
-use crate::store::{Epoch, InvoiceStore, SHARDS, SeriesStore, ShardId, StoreError, Stores};
+use crate::store::{InvoiceStore, SHARDS, SeriesStore, ShardId, StoreError, Stores};
 
 /// How often a message is sent again to an actor that died before it began.
 const DELIVERIES: u32 = 20;
@@ -54,8 +56,50 @@ pub enum ExecuteError {
     /// The invoice's actor crashed on this command; whether it was done is not known.
     #[error("the invoice's actor crashed")]
     Crashed,
+    /// Another node answers for the invoice; nothing was done.
+    #[error("another node owns the invoice")]
+    NotOwner,
+    /// No owner was found, or none that answered, in the time there was; whether it was done is not
+    /// known. The same key asks again.
+    #[error("the invoice's owner can't be reached")]
+    Unreachable,
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for ExecuteError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NotOwner => Self::NotOwner,
+            error => Self::Store(error),
+        }
+    }
+}
+
+/// Where invoices live that this node does not own.
+#[async_trait]
+pub trait Elsewhere: Send + Sync + 'static {
+    /// Carries out a command at the invoice's owner, who may meanwhile be this node.
+    async fn execute(
+        &self,
+        id: InvoiceId,
+        organization: Option<OrganizationId>,
+        request: Request,
+    ) -> Result<Executed, ExecuteError>;
+
+    /// The invoice as its owner sees it.
+    async fn get(&self, id: InvoiceId) -> Result<Arc<Published>, ExecuteError>;
+
+    /// Sees to it that [`InvoicesHandle::notify`] is called for new versions as long as somebody
+    /// watches.
+    fn watch(&self, id: InvoiceId);
+}
+
+/// What a node has still to finish of some shards.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UnderWay {
+    pub commands: usize,
+    pub effects: usize,
 }
 
 /// What the invoices of a node share.
@@ -63,10 +107,11 @@ pub(super) struct Node {
     pub(super) store: Arc<dyn InvoiceStore>,
     pub(super) series: Arc<dyn SeriesStore>,
     pub(super) clock: Clock,
-    pub(super) epoch: Epoch,
+    pub(super) ownership: Ownership,
     pub(super) live: LiveInvoices,
     pub(super) outbox: OutboxHandle,
     effects: OnceLock<EffectRunner>,
+    elsewhere: OnceLock<Arc<dyn Elsewhere>>,
     shards: Vec<Slot<ShardMessage>>,
     shard_restarts: AtomicU64,
     idle_after_ms: i64,
@@ -118,18 +163,18 @@ impl fmt::Debug for InvoicesHandle {
 
 /// Does not keep the node alive: for what the node itself holds.
 #[derive(Clone)]
-pub(super) struct WeakInvoices {
+pub struct WeakInvoices {
     node: Weak<Node>,
 }
 
 impl WeakInvoices {
-    pub(super) fn upgrade(&self) -> Option<InvoicesHandle> {
+    pub fn upgrade(&self) -> Option<InvoicesHandle> {
         self.node.upgrade().map(|node| InvoicesHandle { node })
     }
 }
 
 impl InvoicesHandle {
-    pub(super) fn downgrade(&self) -> WeakInvoices {
+    pub fn downgrade(&self) -> WeakInvoices {
         WeakInvoices {
             node: Arc::downgrade(&self.node),
         }
@@ -141,6 +186,7 @@ impl InvoicesHandle {
         clock: Clock,
         outbox: OutboxHandle,
         config: &crate::config::Actors,
+        ownership: Ownership,
     ) -> Self {
         let bounds = Bounds {
             live: config.max_live_invoices,
@@ -151,10 +197,11 @@ impl InvoicesHandle {
             store: Arc::clone(&stores.invoices),
             series: Arc::clone(&stores.series),
             clock,
-            epoch: Epoch(1),
+            ownership,
             live: LiveInvoices::new(bounds),
             outbox,
             effects: OnceLock::new(),
+            elsewhere: OnceLock::new(),
             shards: (0..SHARDS).map(|_| Slot::default()).collect(),
             shard_restarts: AtomicU64::new(0),
             idle_after_ms: i64::try_from(config.idle_after_s.saturating_mul(1_000))
@@ -171,6 +218,17 @@ impl InvoicesHandle {
         let _ = self.node.effects.set(effects);
     }
 
+    /// Gives the invoices the way to other nodes; without one, this node has to own them all.
+    pub fn set_elsewhere(&self, elsewhere: Arc<dyn Elsewhere>) {
+        // Set once, while the node is put together.
+        let _ = self.node.elsewhere.set(elsewhere);
+    }
+
+    /// Which shards this node owns.
+    pub fn ownership(&self) -> &Ownership {
+        &self.node.ownership
+    }
+
     /// Carries out a command. Another organization's invoice gives `Refused(NotFound)`.
     pub async fn execute(
         &self,
@@ -178,7 +236,7 @@ impl InvoicesHandle {
         id: InvoiceId,
         request: Request,
     ) -> Result<Executed, ExecuteError> {
-        self.deliver(id, Some(organization), request).await
+        self.route(id, Some(organization), request).await
     }
 
     /// Carries out a command of Faktor's own, whoever the invoice belongs to.
@@ -189,8 +247,34 @@ impl InvoicesHandle {
         by: Initiator,
         request_id: &str,
     ) -> Result<Executed, ExecuteError> {
-        self.deliver(id, None, internal(command, by, request_id))
+        self.route(id, None, internal(command, by, request_id))
             .await
+    }
+
+    async fn route(
+        &self,
+        id: InvoiceId,
+        organization: Option<OrganizationId>,
+        mut request: Request,
+    ) -> Result<Executed, ExecuteError> {
+        let Some(elsewhere) = self.node.elsewhere.get() else {
+            return self.execute_here(id, organization, request).await;
+        };
+        // Faktor's own commands know a repeat by what they name.
+        if organization.is_some() && request.key.is_none() {
+            request.key = Some(IdempotencyKey {
+                key: format!("once_{}", clock::random_hex::<12>()),
+                fingerprint: 0,
+                keep: false,
+            });
+        }
+        if self.node.ownership.serves(ShardId::of(id)).is_ok() {
+            match self.execute_here(id, organization, request.clone()).await {
+                Err(ExecuteError::NotOwner) => {}
+                settled => return settled,
+            }
+        }
+        elsewhere.execute(id, organization, request).await
     }
 
     /// The invoice now.
@@ -209,6 +293,14 @@ impl InvoicesHandle {
 
     /// The invoice now, whoever owns it: for the customer's page, whose token is its own proof.
     pub async fn get_for_page(&self, id: InvoiceId) -> Result<Arc<Published>, ExecuteError> {
+        match (self.get_here(id).await, self.node.elsewhere.get()) {
+            (Err(ExecuteError::NotOwner), Some(elsewhere)) => elsewhere.get(id).await,
+            (settled, _) => settled,
+        }
+    }
+
+    /// The invoice now, if this node owns it.
+    pub async fn get_here(&self, id: InvoiceId) -> Result<Arc<Published>, ExecuteError> {
         for _ in 0..DELIVERIES {
             let live = self.live(id).await?;
             live.touch(self.node.clock.now().as_millisecond());
@@ -251,7 +343,66 @@ impl InvoicesHandle {
     /// Tells of every new version from now on. A receiver may see several at once: read what lies
     /// between from the store.
     pub fn watch(&self, id: InvoiceId) -> watch::Receiver<u64> {
+        let receiver = self.node.live.watch(id);
+        if let Some(elsewhere) = self.node.elsewhere.get() {
+            elsewhere.watch(id);
+        }
+        receiver
+    }
+
+    /// As [`watch`](Self::watch), but only what is written here.
+    pub fn watch_here(&self, id: InvoiceId) -> watch::Receiver<u64> {
         self.node.live.watch(id)
+    }
+
+    /// The invoices that somebody watches at this node.
+    pub fn watched_ids(&self) -> Vec<InvoiceId> {
+        self.node.live.watched_ids()
+    }
+
+    /// Tells those who watch at this node of a version that was written elsewhere.
+    pub fn notify(&self, id: InvoiceId, version: u64) {
+        self.node.live.notify(id, version);
+    }
+
+    /// The version of an invoice that lives here.
+    pub fn live_version(&self, id: InvoiceId) -> Option<u64> {
+        let published = self.node.live.get(id)?.published()?;
+        Some(published.invoice.version)
+    }
+
+    /// What of these shards is still under way here: commands that wait, and effects.
+    pub fn under_way(&self, shards: &[ShardId]) -> UnderWay {
+        let mut under_way = UnderWay::default();
+        let wanted: HashSet<ShardId> = shards.iter().copied().collect();
+        for (_, live) in self.node.live.of_shards(|shard| wanted.contains(&shard)) {
+            under_way.commands += live.waiting();
+            let running = live
+                .published()
+                .is_some_and(|published| self.node.effects_running(&published.invoice));
+            under_way.effects += usize::from(running);
+        }
+        under_way
+    }
+
+    /// Lets all invoices of these shards leave memory, whatever they are at: the node does not own
+    /// them any more.
+    pub fn dismiss(&self, shards: &[ShardId]) -> usize {
+        let wanted: HashSet<ShardId> = shards.iter().copied().collect();
+        self.dismiss_those(|shard| wanted.contains(&shard))
+    }
+
+    /// Lets all invoices leave memory.
+    pub fn dismiss_all(&self) -> usize {
+        self.dismiss_those(|_| true)
+    }
+
+    fn dismiss_those(&self, wanted: impl Fn(ShardId) -> bool) -> usize {
+        let gone = self.node.live.of_shards(wanted);
+        for (id, live) in &gone {
+            self.node.live.dismiss(*id, live);
+        }
+        gone.len()
     }
 
     /// Lets an invoice look at the clock and at what is pending.
@@ -311,7 +462,8 @@ impl InvoicesHandle {
         self.node.shard_restarts.load(Ordering::Relaxed)
     }
 
-    async fn deliver(
+    /// Carries out a command, if this node owns the invoice. `None`: whoever it belongs to.
+    pub async fn execute_here(
         &self,
         id: InvoiceId,
         organization: Option<OrganizationId>,
@@ -358,13 +510,20 @@ impl InvoicesHandle {
 
     /// The live invoice: from the map, else from its shard.
     async fn live(&self, id: InvoiceId) -> Result<Arc<Live>, ExecuteError> {
-        if let Some(live) = self.node.live.get(id) {
+        let shard = ShardId::of(id);
+        let owned = self.node.ownership.serves(shard);
+        let epoch = owned.map_err(|_| ExecuteError::NotOwner)?;
+        if let Some(live) = self.node.live.get(id)
+            && live.epoch == epoch
+        {
             return Ok(live);
         }
-        let shard = &self.node.shards[usize::from(ShardId::of(id).0)];
+        let shard = &self.node.shards[usize::from(shard.0)];
         for _ in 0..DELIVERIES {
             let (reply, answer) = oneshot::channel();
-            if shard.send(ShardMessage::Activate { id, reply }).is_ok()
+            if shard
+                .send(ShardMessage::Activate { id, epoch, reply })
+                .is_ok()
                 && let Ok(live) = answer.await
             {
                 if self.node.live.wants_retiring() {

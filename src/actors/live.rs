@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::invoice::InvoiceMessage;
 use crate::domain::ids::InvoiceId;
 use crate::domain::invoice::Invoice;
+use crate::store::{Epoch, ShardId};
 
 /// An invoice as it is now, with the bytes of its representation kept once they were made.
 #[derive(Debug)]
@@ -35,8 +36,10 @@ impl Published {
 }
 
 /// One live invoice as the outside of its actor sees it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Live {
+    /// Under which it was activated: this incarnation is none any more when the shard's is another.
+    pub(super) epoch: Epoch,
     actor: OnceLock<ActorRef<InvoiceMessage>>,
     published: ArcSwapOption<Published>,
     waiting: AtomicUsize,
@@ -45,6 +48,16 @@ pub(super) struct Live {
 }
 
 impl Live {
+    pub(super) fn new(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            actor: OnceLock::new(),
+            published: ArcSwapOption::empty(),
+            waiting: AtomicUsize::new(0),
+            used_at_ms: AtomicI64::new(0),
+        }
+    }
+
     pub(super) fn actor(&self) -> Option<&ActorRef<InvoiceMessage>> {
         self.actor.get()
     }
@@ -149,6 +162,14 @@ impl LiveInvoices {
             .remove_if(&id, |_, present| Arc::ptr_eq(present, live));
     }
 
+    /// Forgets an incarnation and ends its actor, after the command that it is at.
+    pub(super) fn dismiss(&self, id: InvoiceId, live: &Arc<Live>) {
+        self.remove(id, live);
+        if let Some(actor) = live.actor() {
+            actor.stop(None);
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.invoices.len()
     }
@@ -196,6 +217,27 @@ impl LiveInvoices {
         all.sort_unstable_by_key(|(used_at, _)| *used_at);
         all.truncate(count);
         all.into_iter().map(|(_, live)| live).collect()
+    }
+
+    /// The live invoices of these shards.
+    pub(super) fn of_shards(
+        &self,
+        wanted: impl Fn(ShardId) -> bool,
+    ) -> Vec<(InvoiceId, Arc<Live>)> {
+        self.invoices
+            .iter()
+            .filter(|live| wanted(ShardId::of(*live.key())))
+            .map(|live| (*live.key(), Arc::clone(&live)))
+            .collect()
+    }
+
+    /// The invoices that somebody watches.
+    pub(super) fn watched_ids(&self) -> Vec<InvoiceId> {
+        self.watchers
+            .iter()
+            .filter(|watcher| watcher.receiver_count() > 0)
+            .map(|watcher| *watcher.key())
+            .collect()
     }
 
     /// Tells watchers of a new version; costs a look-up when there are none.

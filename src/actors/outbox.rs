@@ -30,6 +30,8 @@ pub struct OutboxHandle {
     /// A `Publish` is on its way already.
     nudged: Arc<AtomicBool>,
     published: watch::Sender<u64>,
+    /// Of these, what this node published itself.
+    own: watch::Sender<u64>,
     total: Arc<AtomicU64>,
 }
 
@@ -39,6 +41,7 @@ impl OutboxHandle {
             slot: Slot::default(),
             nudged: Arc::default(),
             published: watch::channel(0).0,
+            own: watch::channel(0).0,
             total: Arc::default(),
         }
     }
@@ -46,6 +49,16 @@ impl OutboxHandle {
     /// Changes whenever events were published, of any organization.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.published.subscribe()
+    }
+
+    /// Changes whenever this node published events: what the other nodes have to be told.
+    pub fn watch_own(&self) -> watch::Receiver<u64> {
+        self.own.subscribe()
+    }
+
+    /// Another node published events.
+    pub fn heard(&self) {
+        self.published.send_modify(|count| *count += 1);
     }
 
     /// Says that there are events to publish.
@@ -116,6 +129,7 @@ impl Outbox {
     fn tell(&self, count: u64) {
         metrics::counter!("faktor_outbox_published_total").increment(count);
         let total = self.handle.total.fetch_add(count, Ordering::Relaxed) + count;
-        self.handle.published.send_replace(total);
+        self.handle.own.send_replace(total);
+        self.handle.heard();
     }
 }

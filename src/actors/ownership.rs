@@ -87,6 +87,11 @@ impl Ownership {
         word & !LEAVING == epoch.0 && self.within_term().is_ok()
     }
 
+    /// Whether the node may answer for what it owns.
+    pub fn is_within_term(&self) -> bool {
+        self.within_term().is_ok()
+    }
+
     fn within_term(&self) -> Result<(), NotOwned> {
         match self.inner.term_ends_at.load(Ordering::Acquire) {
             // Spares a node that works alone the look at the clock.
@@ -114,6 +119,12 @@ impl Ownership {
             return Vec::new();
         }
         self.owned().into_iter().map(|(shard, _)| shard).collect()
+    }
+
+    /// Whether this node does what only one node should do: it owns the first shard. Two may do it for
+    /// a moment, so that all of it has to bear being done twice.
+    pub fn does_chores(&self) -> bool {
+        self.serves(ShardId(0)).is_ok()
     }
 
     /// The machine's clock now, to measure terms from.

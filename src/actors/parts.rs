@@ -16,6 +16,7 @@ use super::invoices::{Invoices, InvoicesHandle};
 use super::mail::MailWork;
 use super::media::MediaWork;
 use super::outbox::{Outbox, OutboxHandle};
+use super::ownership::Ownership;
 use super::payment::PaymentWork;
 use super::pdf::PdfWork;
 use super::pool::{Pool, PoolSize};
@@ -109,6 +110,8 @@ pub struct Foundation {
     pub cache: SharedCache,
     /// How readiness asks after the backends.
     pub probes: Vec<Probe>,
+    /// Which invoices are this node's.
+    pub ownership: Ownership,
 }
 
 /// Every part with its handle: what the root starts and the edge uses.
@@ -148,6 +151,7 @@ impl Parts {
             auth,
             cache,
             mut probes,
+            ownership,
         } = foundation;
         let pools = &config.pools;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -190,10 +194,22 @@ impl Parts {
         let outbox = OutboxHandle::new();
         let exporter = events.map(|events| {
             let feed = Arc::clone(&stores.feed);
-            ExporterHandle::new(feed, events, outbox.clone(), clock.clone())
+            ExporterHandle::new(
+                feed,
+                events,
+                outbox.clone(),
+                clock.clone(),
+                ownership.clone(),
+            )
         });
         probes.extend(exporter.as_ref().map(ExporterHandle::probe));
-        let invoices = InvoicesHandle::new(&stores, clock.clone(), outbox.clone(), &config.actors);
+        let invoices = InvoicesHandle::new(
+            &stores,
+            clock.clone(),
+            outbox.clone(),
+            &config.actors,
+            ownership.clone(),
+        );
         let documents = DocumentsHandle::new(
             pdf.clone(),
             media_pool.clone(),
@@ -211,7 +227,7 @@ impl Parts {
         };
         invoices.set_effects(EffectRunner::new(tools, invoices.downgrade()));
         Self {
-            inbox: InboxHandle::new(Arc::clone(&stores.inbox), clock.clone()),
+            inbox: InboxHandle::new(Arc::clone(&stores.inbox), clock.clone(), ownership),
             sweep_interval: Duration::from_millis(config.actors.sweep_interval_ms),
             reconcile_interval: Duration::from_secs(config.payments.reconcile_interval_s),
             invoices,
@@ -296,6 +312,7 @@ impl Parts {
                 let reconcile = Reconcile {
                     payments: Arc::clone(&self.payments),
                     inbox: self.inbox.clone(),
+                    ownership: self.invoices.ownership().clone(),
                     clock: self.clock.clone(),
                     interval: self.reconcile_interval,
                 };

@@ -8,6 +8,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Duration;
 
 use super::inbox::InboxHandle;
+use super::ownership::Ownership;
 use crate::clock::Clock;
 use crate::outbound::payment::{EventsPage, EventsQuery, Payments};
 
@@ -31,6 +32,7 @@ impl ractor::Message for ReconcileMessage {}
 pub(super) struct Reconcile {
     pub(super) payments: Arc<Payments>,
     pub(super) inbox: InboxHandle,
+    pub(super) ownership: Ownership,
     pub(super) clock: Clock,
     pub(super) interval: Duration,
 }
@@ -80,8 +82,10 @@ impl Actor for Reconcile {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             ReconcileMessage::Ask => {
-                for cursor in cursors {
-                    self.ask(cursor).await;
+                if self.ownership.does_chores() {
+                    for cursor in cursors {
+                        self.ask(cursor).await;
+                    }
                 }
                 myself.send_after(self.interval, || ReconcileMessage::Ask);
             }

@@ -12,11 +12,13 @@ use super::invoice::{InvoiceActor, InvoiceArguments};
 use super::invoices::Node;
 use super::live::Live;
 use crate::domain::ids::InvoiceId;
+use crate::store::Epoch;
 
 pub(super) enum ShardMessage {
     /// Answers with the live invoice, spawned if need be.
     Activate {
         id: InvoiceId,
+        epoch: Epoch,
         reply: oneshot::Sender<Arc<Live>>,
     },
     #[cfg(test)]
@@ -56,8 +58,8 @@ impl Actor for Shard {
         state: &mut ShardState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            ShardMessage::Activate { id, reply } => {
-                let live = self.activate(&myself, state, id)?;
+            ShardMessage::Activate { id, epoch, reply } => {
+                let live = self.activate(&myself, state, id, epoch)?;
                 // The caller may have given up.
                 let _ = reply.send(live);
             }
@@ -97,11 +99,16 @@ impl Shard {
         myself: &ActorRef<ShardMessage>,
         state: &mut ShardState,
         id: InvoiceId,
+        epoch: Epoch,
     ) -> Result<Arc<Live>, ActorProcessingErr> {
         if let Some(live) = self.node.live.get(id) {
-            return Ok(live);
+            // Whoever asks under an older epoch finds out that it is over.
+            if live.epoch >= epoch {
+                return Ok(live);
+            }
+            self.node.live.dismiss(id, &live);
         }
-        let live = Arc::new(Live::default());
+        let live = Arc::new(Live::new(epoch));
         live.touch(self.node.clock.now().as_millisecond());
         let actor = InvoiceActor {
             node: Arc::clone(&self.node),

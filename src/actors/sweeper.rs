@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Duration;
 
-use super::invoices::InvoicesHandle;
+use super::invoices::{ExecuteError, InvoicesHandle};
 use crate::clock::Clock;
 use crate::store::{InboxStore, InvoiceStore};
 
@@ -79,7 +79,9 @@ impl Sweeper {
         self.invoices.retire_idle();
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         metrics::gauge!("faktor_invoices_live").set(self.invoices.live_count() as f64);
-        let due = match self.store.due(None, self.clock.now(), BATCH).await {
+        let shards = self.invoices.ownership().serving();
+        let due = self.store.due(Some(&shards), self.clock.now(), BATCH);
+        let due = match due.await {
             Ok(due) => due,
             Err(error) => {
                 tracing::warn!(%error, "due invoices could not be looked up; tried again soon");
@@ -87,14 +89,18 @@ impl Sweeper {
             }
         };
         for invoice in due {
-            if let Err(error) = self.invoices.wake(invoice.id).await {
-                tracing::warn!(invoice.id = %invoice.id, %error, "a due invoice could not be woken; tried again soon");
+            match self.invoices.wake(invoice.id).await {
+                // Its new owner wakes it.
+                Ok(()) | Err(ExecuteError::NotOwner) => {}
+                Err(error) => {
+                    tracing::warn!(invoice.id = %invoice.id, %error, "a due invoice could not be woken; tried again soon");
+                }
             }
         }
     }
     async fn forget_webhooks(&self, state: &mut SweeperState) {
         let now = self.clock.now();
-        if now < state.forget_at {
+        if now < state.forget_at || !self.invoices.ownership().does_chores() {
             return;
         }
         let before = now.saturating_sub(REMEMBER_WEBHOOKS_FOR).unwrap_or(now);

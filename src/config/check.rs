@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use toml::Value;
 
-use super::{Config, Oidc, PaymentProvider, Payments};
+use super::{Cluster, Config, Oidc, PaymentProvider, Payments};
 use crate::domain::ids::OrganizationId;
 
 /// What a setting may be.
@@ -13,6 +13,10 @@ enum Rule {
     /// A whole number from and to, both allowed.
     Number(i64, i64),
     Address,
+    /// An address and port, or nothing.
+    OptionalAddress,
+    /// `host:port`, or nothing.
+    HostAndPort,
     /// A web address, or nothing.
     PublicUrl,
     /// A web address.
@@ -125,6 +129,14 @@ const RULES: &[(&str, Rule)] = &[
     ("oidc.roles_claim", Rule::Line),
     ("oidc.organization", Rule::Organization),
     ("oidc.create_users", Rule::Flag),
+    ("cluster.listen", Rule::OptionalAddress),
+    ("cluster.advertise", Rule::HostAndPort),
+    ("cluster.node_name", Rule::Line),
+    ("cluster.cookie", Rule::Secret),
+    ("cluster.tls_cert", Rule::Line),
+    ("cluster.tls_key", Rule::Line),
+    ("cluster.tls_ca", Rule::Line),
+    ("cluster.lease_ttl_ms", Rule::Number(1_000, 300_000)),
     ("log.filter", Rule::LogFilter),
     ("log.format", Rule::OneOf(&["auto", "human", "json"])),
 ];
@@ -181,6 +193,8 @@ impl Rule {
     fn allows_text(self, text: &str) -> bool {
         match self {
             Self::Address => text.parse::<SocketAddr>().is_ok(),
+            Self::OptionalAddress => text.is_empty() || text.parse::<SocketAddr>().is_ok(),
+            Self::HostAndPort => text.is_empty() || (is_broker(text) && has_port(text)),
             Self::PublicUrl => text.is_empty() || is_public_url(text),
             Self::WebUrl => is_public_url(text),
             Self::Backend(schemes) => text.is_empty() || is_backend(text, schemes),
@@ -206,6 +220,12 @@ impl Rule {
         match self {
             Self::Number(from, to) => format!("a whole number from {from} to {to}"),
             Self::Address => "an address and port such as 127.0.0.1:3300 or [::]:3300".to_owned(),
+            Self::OptionalAddress => {
+                "an address and port such as 10.0.0.5:3400 or 0.0.0.0:3400, or \"\"".to_owned()
+            }
+            Self::HostAndPort => {
+                "a host and port such as node-1.example.com:3400, or \"\"".to_owned()
+            }
             Self::PublicUrl => {
                 "a web address such as https://invoices.example.com without ? and #, or \"\""
                     .to_owned()
@@ -258,6 +278,11 @@ fn is_backend(text: &str, schemes: &[&str]) -> bool {
 pub(super) fn brokers(url: &str) -> Option<&str> {
     let brokers = url.strip_prefix("kafka://")?;
     brokers.split(',').all(is_broker).then_some(brokers)
+}
+
+fn has_port(text: &str) -> bool {
+    text.rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
 
 fn is_broker(text: &str) -> bool {
@@ -315,7 +340,38 @@ pub(super) fn together(config: &Config) -> Vec<(&'static str, String)> {
     );
     misfits.extend(oidc_needs(&config.oidc));
     misfits.extend(stripe_needs(&config.payments));
+    misfits.extend(cluster_needs(&config.cluster));
     misfits
+}
+
+/// What a node that works with others needs.
+fn cluster_needs(cluster: &Cluster) -> Vec<(&'static str, String)> {
+    let Some(listen) = cluster.listen_address() else {
+        return Vec::new();
+    };
+    let mut missing = Vec::new();
+    if listen.ip().is_unspecified() && cluster.advertise.is_empty() {
+        let reason = "cluster.listen takes every address of this machine, so it must be said which \
+                      one other nodes use";
+        missing.push(("cluster.advertise", reason.to_owned()));
+    }
+    if !listen.ip().is_loopback() && cluster.cookie.is_empty() {
+        let reason = "cluster.listen can be reached from other machines, which needs a secret that \
+                      all nodes share";
+        missing.push(("cluster.cookie", reason.to_owned()));
+    }
+    let files = [
+        ("cluster.tls_cert", &cluster.tls_cert),
+        ("cluster.tls_key", &cluster.tls_key),
+        ("cluster.tls_ca", &cluster.tls_ca),
+    ];
+    if files.iter().any(|(_, file)| !file.is_empty()) {
+        for (key, _) in files.iter().filter(|(_, file)| file.is_empty()) {
+            let reason = "TLS between nodes needs tls_cert, tls_key and tls_ca";
+            missing.push((*key, reason.to_owned()));
+        }
+    }
+    missing
 }
 
 /// What Stripe can't be used without.

@@ -351,6 +351,11 @@ impl From<ExecuteError> for ApiError {
                 "too many commands are waiting; try again in a moment",
             ),
             ExecuteError::Crashed => Self::internal("the invoice's actor crashed"),
+            ExecuteError::NotOwner => StoreError::NotOwner.into(),
+            ExecuteError::Unreachable => Self::unavailable(
+                "owner_unreachable",
+                "the node that owns the invoice can't be reached; the same Idempotency-Key asks again",
+            ),
             ExecuteError::Store(error) => error.into(),
         }
     }

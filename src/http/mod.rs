@@ -14,6 +14,7 @@ use crate::actors::invoices::InvoicesHandle;
 use crate::actors::outbox::OutboxHandle;
 use crate::actors::root::NodeHandle;
 use crate::clock::Clock;
+use crate::cluster::ClusterHandle;
 use crate::config::Config;
 use crate::outbound::payment::Payments;
 use crate::store::Stores;
@@ -67,6 +68,8 @@ pub struct Services {
     pub outbox: OutboxHandle,
     pub payments: Arc<Payments>,
     pub node: NodeHandle,
+    /// None: the node works alone.
+    pub cluster: Option<ClusterHandle>,
     pub metrics: metrics_exporter_prometheus::PrometheusHandle,
 }
 

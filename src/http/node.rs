@@ -1,5 +1,7 @@
 //! The node from inside: its supervision tree, and its place in the cluster.
 
+use std::collections::HashMap;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -14,8 +16,11 @@ use super::error::ApiError;
 use super::extract::{Authenticated, Params};
 use super::openapi::ReadErrors;
 use crate::actors::root::TreeNode;
+use crate::cluster::ClusterHandle;
+use crate::cluster::wire::About;
 use crate::domain::permission::Permission;
 use crate::store::SHARDS;
+use crate::store::cluster::{BootId, NodeRecord, ShardRecord};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -23,14 +28,15 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(cluster))
 }
 
-/// A single node's name: nothing else has to be told apart from it.
-const NAME: &str = "local";
+/// The name of a node that works alone: nothing else has to be told apart from it.
+const ALONE: &str = "local";
 
 /// This node.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Node)]
 struct NodeBody {
-    name: &'static str,
+    #[schema(example = "n1")]
+    name: String,
     /// Faktor's version.
     version: &'static str,
     draining: bool,
@@ -51,7 +57,7 @@ async fn node(
     caller.require(Permission::UserGetAll)?;
     params.finish()?;
     let body = NodeBody {
-        name: NAME,
+        name: own_name(&app),
         version: env!("CARGO_PKG_VERSION"),
         draining: app.node.is_draining(),
         tree: app.node.tree(),
@@ -63,31 +69,90 @@ async fn node(
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Cluster)]
 struct ClusterBody {
-    /// `embedded`: one node that owns everything.
+    /// `embedded`: one node that owns everything; or `cluster`.
+    #[schema(example = "cluster")]
     mode: &'static str,
+    /// By name.
     nodes: Vec<MemberBody>,
     shards: ShardsBody,
-    /// Who holds which shard until when; none are needed while there is one node.
-    #[schema(value_type = Vec<Object>)]
-    leases: Vec<()>,
+    /// Who owns which shard, under which epoch; none while a node works alone.
+    leases: Vec<LeaseBody>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ClusterNode)]
 struct MemberBody {
-    name: &'static str,
+    #[schema(example = "n1")]
+    name: String,
+    /// One start of the node.
+    boot: Option<String>,
+    /// Where other nodes reach it; of a node that works alone, its web address.
     address: String,
-    /// up or draining.
+    /// Its own web address.
+    http: String,
+    version: String,
+    /// `up`, `draining` (it gives away what it owns), `expired` (its lease ran out) or `gone`.
+    #[schema(example = "up")]
     state: &'static str,
+    /// Whether it is the node that answers.
+    this: bool,
     /// How many shards it owns.
-    shards: u16,
+    shards: usize,
+    joined_at: Option<String>,
+    /// How much of its lease is left, in milliseconds.
+    lease_left_ms: Option<i64>,
+    /// The connection from the answering node to it; none is up otherwise.
+    link: Option<LinkBody>,
+    /// What it says of itself; nothing if it can't be asked.
+    about: Option<AboutBody>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ClusterLink)]
+struct LinkBody {
+    up_for_s: u64,
+    /// The last ping's way there and back, in milliseconds.
+    rtt_ms: Option<f64>,
+    /// Questions under way.
+    in_flight: usize,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ClusterNodeLoad)]
+struct AboutBody {
+    live_invoices: u64,
+    waiting: u64,
+    effects_running: u64,
+    /// How long ago it renewed its lease, in milliseconds.
+    renewed_ms_ago: u64,
+}
+
+impl From<About> for AboutBody {
+    fn from(about: About) -> Self {
+        Self {
+            live_invoices: about.live_invoices,
+            waiting: about.waiting,
+            effects_running: about.effects_running,
+            renewed_ms_ago: about.renewed_ms_ago,
+        }
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Shards)]
 struct ShardsBody {
     total: u16,
-    owned: u16,
+    /// Those that have a live owner.
+    owned: usize,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Lease)]
+struct LeaseBody {
+    shard: u16,
+    /// The owner's name; nobody's for the moment.
+    node: Option<String>,
+    epoch: u64,
 }
 
 /// Nodes, shards and leases.
@@ -102,24 +167,140 @@ async fn cluster(
 ) -> Result<Response, ApiError> {
     caller.require(Permission::UserGetAll)?;
     params.finish()?;
+    let body = match &app.cluster {
+        None => alone(&app),
+        Some(cluster) => together(&app, cluster).await,
+    };
+    json(StatusCode::OK, &body)
+}
+
+fn own_name(app: &App) -> String {
+    let Some(cluster) = &app.cluster else {
+        return ALONE.to_owned();
+    };
+    let (view, me) = (cluster.view(), cluster.me());
+    let own = view.nodes.iter().find(|record| record.node.boot == me);
+    own.map_or_else(String::new, |record| record.node.name.clone())
+}
+
+fn about_this(app: &App) -> AboutBody {
+    AboutBody {
+        live_invoices: app.invoices.live_count(),
+        waiting: app.invoices.waiting(),
+        effects_running: app.invoices.effects_running(),
+        renewed_ms_ago: app
+            .cluster
+            .as_ref()
+            .map_or(0, ClusterHandle::renewed_ms_ago),
+    }
+}
+
+fn alone(app: &App) -> ClusterBody {
     let member = MemberBody {
-        name: NAME,
+        name: ALONE.to_owned(),
+        boot: None,
         address: app.public_url.to_string(),
+        http: app.public_url.to_string(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
         state: if app.node.is_draining() {
             "draining"
         } else {
             "up"
         },
-        shards: SHARDS,
+        this: true,
+        shards: usize::from(SHARDS),
+        joined_at: None,
+        lease_left_ms: None,
+        link: None,
+        about: Some(about_this(app)),
     };
-    let body = ClusterBody {
+    ClusterBody {
         mode: "embedded",
         nodes: vec![member],
         shards: ShardsBody {
             total: SHARDS,
-            owned: SHARDS,
+            owned: usize::from(SHARDS),
         },
         leases: Vec::new(),
+    }
+}
+
+async fn together(app: &App, cluster: &ClusterHandle) -> ClusterBody {
+    let (view, me) = (cluster.view(), cluster.me());
+    let mut abouts: HashMap<BootId, About> = cluster.about_others().await.into_iter().collect();
+    let links = cluster.links();
+    let names: HashMap<BootId, &NodeRecord> = view
+        .nodes
+        .iter()
+        .map(|record| (record.node.boot, record))
+        .collect();
+    let nodes = view.nodes.iter().map(|record| {
+        let boot = record.node.boot;
+        let is_this = boot == me;
+        let about = abouts.remove(&boot).map(AboutBody::from);
+        MemberBody {
+            name: record.node.name.clone(),
+            boot: Some(boot.to_string()),
+            address: record.node.address.clone(),
+            http: record.node.http.clone(),
+            version: record.node.version.clone(),
+            state: state_of(record),
+            this: is_this,
+            shards: view
+                .shards
+                .iter()
+                .filter(|shard| shard.owner == Some(boot))
+                .count(),
+            joined_at: Some(record.joined_at.to_string()),
+            lease_left_ms: i64::try_from(record.left.as_millis()).ok(),
+            link: links
+                .iter()
+                .find(|link| link.boot == boot)
+                .map(|link| LinkBody {
+                    up_for_s: link.up_for.as_secs(),
+                    rtt_ms: link.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0),
+                    in_flight: link.in_flight,
+                }),
+            about: if is_this {
+                Some(about_this(app))
+            } else {
+                about
+            },
+        }
+    });
+    let nodes = nodes.collect();
+    let live_owner = |shard: &ShardRecord| {
+        let owner = shard.owner.and_then(|boot| names.get(&boot))?;
+        owner.is_live().then(|| owner.node.name.clone())
     };
-    json(StatusCode::OK, &body)
+    let leases: Vec<LeaseBody> = view
+        .shards
+        .iter()
+        .map(|shard| LeaseBody {
+            shard: shard.shard.0,
+            node: live_owner(shard),
+            epoch: shard.epoch.0,
+        })
+        .collect();
+    ClusterBody {
+        mode: "cluster",
+        nodes,
+        shards: ShardsBody {
+            total: SHARDS,
+            owned: leases.iter().filter(|lease| lease.node.is_some()).count(),
+        },
+        leases,
+    }
+}
+
+fn state_of(record: &NodeRecord) -> &'static str {
+    if record.gone.is_some() {
+        "gone"
+    } else if !record.is_live() {
+        "expired"
+    } else if record.draining {
+        "draining"
+    } else {
+        "up"
+    }
 }

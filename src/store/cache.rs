@@ -93,7 +93,35 @@ pub enum LoginEnd {
 pub enum SharedCache {
     #[default]
     None,
+    /// The nodes of a cluster tell each other what was revoked, and share nothing else.
+    Peers(Peers),
     Redis(Redis),
+}
+
+/// What was revoked, on its way to the other nodes and from them.
+#[derive(Debug, Clone)]
+pub struct Peers {
+    own: broadcast::Sender<Vec<Scope>>,
+    heard: broadcast::Sender<Revoked>,
+}
+
+/// Revocations that may wait; who falls behind looks everything up again.
+const REVOCATIONS: usize = 1_024;
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self {
+            own: broadcast::channel(REVOCATIONS).0,
+            heard: broadcast::channel(REVOCATIONS).0,
+        }
+    }
+}
+
+impl Peers {
+    /// What this node revokes from now on: to be told to the others.
+    pub fn own(&self) -> broadcast::Receiver<Vec<Scope>> {
+        self.own.subscribe()
+    }
 }
 
 impl SharedCache {
@@ -104,7 +132,7 @@ impl SharedCache {
     /// Looks a bearer up; what is found stands on these scopes.
     pub async fn recall(&self, bearer: &Digest, scopes: &[Scope]) -> Option<Recalled> {
         match self {
-            Self::None => None,
+            Self::None | Self::Peers(_) => None,
             Self::Redis(redis) => redis.recall(bearer, scopes).await,
         }
     }
@@ -119,8 +147,21 @@ impl SharedCache {
     /// Forgets all that stands on these scopes, and tells every node. To be called after the store
     /// was written.
     pub async fn revoke(&self, scopes: &[Scope]) {
-        if let Self::Redis(redis) = self {
-            redis.revoke(scopes).await;
+        match self {
+            Self::None => {}
+            Self::Peers(peers) => {
+                // Nobody to tell is fine: the node works alone for the moment.
+                let _ = peers.own.send(scopes.to_vec());
+            }
+            Self::Redis(redis) => redis.revoke(scopes).await,
+        }
+    }
+
+    /// Another node of the cluster revoked something.
+    pub fn heard(&self, revoked: Revoked) {
+        if let Self::Peers(peers) = self {
+            // Before the first listener there is nothing to forget.
+            let _ = peers.heard.send(revoked);
         }
     }
 
@@ -128,6 +169,7 @@ impl SharedCache {
     pub fn revocations(&self) -> Option<broadcast::Receiver<Revoked>> {
         match self {
             Self::None => None,
+            Self::Peers(peers) => Some(peers.heard.subscribe()),
             Self::Redis(redis) => Some(redis.revocations()),
         }
     }
@@ -135,7 +177,7 @@ impl SharedCache {
     /// Counts a login that begins; logins under way count as if they failed.
     pub async fn login_begins(&self, address: &Digest, limit: LoginLimit) -> Option<LoginEntry> {
         match self {
-            Self::None => None,
+            Self::None | Self::Peers(_) => None,
             Self::Redis(redis) => redis.login_begins(address, limit).await,
         }
     }
@@ -151,7 +193,7 @@ impl SharedCache {
     /// error says how long the next must wait.
     pub async fn admit(&self, used: &str, per_minute: u32) -> Option<Result<(), Duration>> {
         match self {
-            Self::None => None,
+            Self::None | Self::Peers(_) => None,
             Self::Redis(redis) => redis.admit(used, per_minute).await,
         }
     }
@@ -159,7 +201,7 @@ impl SharedCache {
     /// Whether it answers.
     pub async fn ping(&self) -> Result<(), CacheError> {
         match self {
-            Self::None => Ok(()),
+            Self::None | Self::Peers(_) => Ok(()),
             Self::Redis(redis) => redis.ping().await,
         }
     }

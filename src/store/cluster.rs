@@ -16,7 +16,9 @@ use uuid::Uuid;
 use super::{Epoch, ShardId, StoreError};
 
 /// One start of a node; no two starts share one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct BootId(pub Uuid);
 

@@ -115,10 +115,7 @@ pub trait InvoiceStore: Send + Sync + 'static {
 
     /// Loads as the owner with this epoch: from now on every write with an older one is refused, also
     /// one that is on its way. `NotOwner` when a newer owner was here.
-    async fn claim(&self, id: InvoiceId, epoch: Epoch) -> Result<Option<Invoice>, StoreError> {
-        let _ = epoch;
-        self.load(id).await
-    }
+    async fn claim(&self, id: InvoiceId, epoch: Epoch) -> Result<Option<Invoice>, StoreError>;
 
     /// Writes one command's outcome. Durable when it returns `Ok`.
     ///

@@ -84,4 +84,5 @@ pub struct Stores {
     pub inbox: Arc<dyn InboxStore>,
     pub identity: Arc<dyn IdentityStore>,
     pub directory: Arc<dyn DirectoryStore>,
+    pub cluster: Arc<dyn cluster::ClusterStore>,
 }

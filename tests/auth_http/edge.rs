@@ -100,6 +100,7 @@ pub(crate) async fn empty_with(change: impl FnOnce(&mut Config)) -> Edge {
         auth,
         cache: SharedCache::None,
         probes: Vec::new(),
+        ownership: faktor::actors::ownership::Ownership::alone(faktor::store::Epoch(1)),
     });
     let actors = RunningActors::start(parts.clone()).await.unwrap();
     let services = Services {
@@ -114,6 +115,7 @@ pub(crate) async fn empty_with(change: impl FnOnce(&mut Config)) -> Edge {
         outbox: parts.outbox,
         payments,
         node: actors.handle(),
+        cluster: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     };
     let router = http::router(services.clone());

@@ -4,6 +4,10 @@
 #[path = "../support/backends.rs"]
 mod backends;
 #[cfg(test)]
+mod claims;
+#[cfg(test)]
+mod cluster;
+#[cfg(test)]
 mod directory;
 #[cfg(test)]
 mod feed;
@@ -69,6 +73,12 @@ macro_rules! every_promise {
             due_gives_the_earliest_first_and_only_of_the_shards_asked_for,
             an_invoice_that_needs_no_waking_is_not_due,
             the_store_answers_a_ping,
+        }
+        claims {
+            a_claimed_invoice_is_as_it_was_and_an_unknown_one_is_nothing,
+            after_a_claim_older_owners_neither_write_nor_claim,
+            a_claim_returns_what_an_older_owner_wrote_before_it,
+            of_two_claims_the_newer_one_wins,
         }
         lists {
             each_filter_finds_what_it_names_and_nothing_else,
@@ -139,9 +149,40 @@ macro_rules! every_promise {
     };
 }
 
+/// The promises of the cluster's book, which is relational.
+macro_rules! cluster_promises {
+    ($backend:ident, $open:path) => {
+        contract! { $backend, $open:
+        cluster {
+            a_new_book_has_every_shard_and_no_owner,
+            a_node_that_joined_stands_in_the_book_as_it_is,
+            a_name_is_of_one_live_node,
+            a_node_takes_the_name_of_one_whose_lease_ran_out,
+            of_many_nodes_with_one_name_exactly_one_joins,
+            joining_again_after_a_lost_reply_is_joining_once,
+            a_renewal_prolongs_a_lease,
+            a_lease_that_ran_out_never_revives,
+            a_node_is_buried_as_expired_only_when_its_lease_ran_out,
+            a_node_that_was_buried_stays_so_and_the_reason_too,
+            free_shards_are_taken_with_a_new_epoch_and_no_others,
+            only_a_live_node_takes,
+            the_shards_of_a_node_that_is_gone_are_taken,
+            shards_are_handed_over_by_the_owner_that_holds_their_epoch,
+            nothing_is_handed_to_a_node_that_is_not_live,
+            a_node_that_leaves_leaves_its_shards,
+            an_operator_drains_a_node_by_its_name,
+            of_many_nodes_that_want_one_shard_one_gets_it,
+            epochs_only_grow_whoever_does_what_at_once,
+        }
+        }
+    };
+}
+
 every_promise! { sqlite, crate::open_sqlite }
 every_promise! { mongo, crate::open_mongo }
 every_promise! { postgres, crate::open_postgres }
+cluster_promises! { sqlite_cluster, crate::open_sqlite }
+cluster_promises! { postgres_cluster, crate::open_postgres }
 
 #[cfg(test)]
 async fn open_sqlite() -> Option<(faktor::store::Stores, tempfile::TempDir)> {

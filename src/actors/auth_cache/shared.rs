@@ -141,9 +141,6 @@ impl AuthHandle {
     /// Ends what stands on a scope: here at once, and at the other nodes as soon as they are told.
     pub(super) async fn end(&self, scope: Scope) {
         self.inner.cache.revoke(scope);
-        if !self.inner.shared.is_some() {
-            return;
-        }
         // Roles are an API key's, too, and its organization is not known before it is looked up.
         match scope {
             Scope::Organization(_) => self.inner.shared.revoke(&[scope, Scope::ApiKeys]).await,

@@ -4,7 +4,7 @@ use tokio::time::Duration;
 
 use super::error::{BackendError, patiently, shown};
 use crate::config::{Config, PaymentProvider};
-use crate::store::cache::SharedCache;
+use crate::store::cache::{Peers, SharedCache};
 use crate::store::mongo::{MongoDatabase, MongoOptions};
 use crate::store::redis::{Redis, RedisOptions};
 use crate::store::sql::{
@@ -95,7 +95,10 @@ pub(super) async fn open_invoices(config: &Config) -> Result<Option<MongoDatabas
 pub(super) async fn open_cache(config: &Config) -> Result<SharedCache, BackendError> {
     let cache = &config.cache;
     if cache.url.is_empty() {
-        return Ok(SharedCache::None);
+        return Ok(match config.cluster.listen_address() {
+            Some(_) => SharedCache::Peers(Peers::default()),
+            None => SharedCache::None,
+        });
     }
     let url = cache.url.expose();
     let options = RedisOptions {

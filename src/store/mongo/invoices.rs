@@ -3,15 +3,16 @@
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use bson::{DateTime, doc};
+use bson::{DateTime, Document, doc};
 use jiff::Timestamp;
+use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::document::{PreparedCommit, Written};
 use super::error::{Failure, unavailable};
 use super::query::{self, After};
-use super::values::{date_time, parse_json, timestamp, unsigned};
+use super::values::{date_time, integer, parse_json, timestamp, unsigned};
 use super::{Find, MongoStore};
 use crate::domain::ids::{InvoiceId, OrganizationId};
 use crate::domain::invoice::command::AllocatedNumber;
@@ -19,12 +20,24 @@ use crate::domain::invoice::entry::Recorded;
 use crate::domain::invoice::event::PublicEvent;
 use crate::domain::invoice::{Invoice, Status};
 use crate::store::{
-    Commit, DueInvoice, InvoiceFilter, InvoiceStore, Page, PageRequest, ShardId, StoreError,
+    Commit, DueInvoice, Epoch, InvoiceFilter, InvoiceStore, Page, PageRequest, ShardId, StoreError,
 };
 
 #[derive(Deserialize)]
 struct Snapshot {
     snapshot: String,
+}
+
+#[derive(Deserialize)]
+struct Owned {
+    epoch: i64,
+    snapshot: String,
+}
+
+impl Owned {
+    fn projection() -> Document {
+        doc! {"_id": 0, "epoch": 1, "snapshot": 1}
+    }
 }
 
 #[derive(Deserialize)]
@@ -59,6 +72,26 @@ impl InvoiceStore for MongoStore {
         let projection = doc! {"_id": 0, "snapshot": 1};
         let found: Option<Snapshot> = self.find_one(&self.invoices, filter, projection).await?;
         found.map(|found| parse_json(&found.snapshot)).transpose()
+    }
+
+    async fn claim(&self, id: InvoiceId, epoch: Epoch) -> Result<Option<Invoice>, StoreError> {
+        let epoch = integer(epoch.0);
+        let stored = match self.stored(id).await? {
+            Some(stored) if stored.epoch < epoch => match self.raise(id, epoch).await? {
+                Some(raised) => Some(raised),
+                None => self.stored(id).await?,
+            },
+            stored => stored,
+        };
+        match stored {
+            Some(stored) if stored.epoch > epoch => Err(StoreError::NotOwner),
+            Some(stored) if stored.epoch < epoch => Err(unavailable(
+                "the invoice's newest owner is not yet with a majority of MongoDB's members",
+            )),
+            stored => stored
+                .map(|stored| parse_json(&stored.snapshot))
+                .transpose(),
+        }
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
@@ -187,6 +220,29 @@ impl InvoiceStore for MongoStore {
 }
 
 impl MongoStore {
+    async fn stored(&self, id: InvoiceId) -> Result<Option<Owned>, StoreError> {
+        self.find_one(
+            &self.invoices,
+            doc! {"_id": id.to_string()},
+            Owned::projection(),
+        )
+        .await
+    }
+
+    /// Raises an invoice's epoch if it is lower; the invoice as that found it.
+    async fn raise(&self, id: InvoiceId, epoch: i64) -> Result<Option<Owned>, StoreError> {
+        let invoices = self.invoices.clone_with_type::<Owned>();
+        let condition = doc! {"_id": id.to_string(), "epoch": {"$lt": epoch}};
+        let raise = self.timed(async {
+            invoices
+                .find_one_and_update(condition, doc! {"$set": {"epoch": epoch}})
+                .projection(Owned::projection())
+                .return_document(ReturnDocument::After)
+                .await
+        });
+        raise.await.map_err(Failure::into_error)
+    }
+
     /// Reserves the number that a new invoice brings along, before the invoice is written: whoever
     /// has the number may make the invoice.
     async fn reserve(&self, invoice: &Invoice, number: &AllocatedNumber) -> Result<(), StoreError> {
@@ -272,7 +328,7 @@ impl MongoStore {
     /// Tries whether a write succeeds.
     async fn probe(&self) -> Result<(), StoreError> {
         let now = date_time(self.clock.now());
-        let probe = self.database.collection::<bson::Document>("probe");
+        let probe = self.database.collection::<Document>("probe");
         let write = self.timed(async {
             let update = probe.update_one(doc! {"_id": 1}, doc! {"$set": {"at": now}});
             update.upsert(true).await

@@ -1,5 +1,7 @@
 //! Invoices: loading, committing, listing, history and alarms.
 
+use std::cmp::Ordering;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -17,7 +19,8 @@ use crate::domain::invoice::Invoice;
 use crate::domain::invoice::entry::Recorded;
 use crate::domain::invoice::event::PublicEvent;
 use crate::store::{
-    Commit, DueInvoice, InvoiceFilter, InvoiceStore, Page, PageRequest, SHARDS, ShardId, StoreError,
+    Commit, DueInvoice, Epoch, InvoiceFilter, InvoiceStore, Page, PageRequest, SHARDS, ShardId,
+    StoreError,
 };
 
 #[async_trait]
@@ -27,6 +30,31 @@ impl InvoiceStore for SqlStore {
             Statement::new("SELECT snapshot FROM invoices WHERE id = $1").bind(id.uuid());
         let row = self.database.fetch_optional(&statement).await?;
         row.map(|row| row.json("snapshot")).transpose()
+    }
+
+    async fn claim(&self, id: InvoiceId, epoch: Epoch) -> Result<Option<Invoice>, StoreError> {
+        let stored = match self.stored(id, epoch).await? {
+            Stored::OlderOwners => {
+                let raise = Statement::new(
+                    "UPDATE invoices SET epoch = $2 WHERE id = $1 AND epoch < $2 RETURNING snapshot",
+                )
+                .bind(id.uuid())
+                .bind(integer(epoch.0));
+                // It waits for a write that is on its way, and returns what that left behind.
+                match self.database.execute_returning(raise).await?.first() {
+                    Some(row) => return row.json("snapshot").map(Some),
+                    None => self.stored(id, epoch).await?,
+                }
+            }
+            stored => stored,
+        };
+        match stored {
+            Stored::Nothing => Ok(None),
+            Stored::Ours(invoice) => Ok(Some(*invoice)),
+            Stored::NewerOwners => Err(StoreError::NotOwner),
+            // Epochs only grow.
+            Stored::OlderOwners => Err(StoreError::Conflict),
+        }
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
@@ -127,7 +155,28 @@ impl InvoiceStore for SqlStore {
     }
 }
 
+/// Whose an invoice is, compared with an epoch.
+enum Stored {
+    Nothing,
+    OlderOwners,
+    Ours(Box<Invoice>),
+    NewerOwners,
+}
+
 impl SqlStore {
+    async fn stored(&self, id: InvoiceId, epoch: Epoch) -> Result<Stored, StoreError> {
+        let statement =
+            Statement::new("SELECT epoch, snapshot FROM invoices WHERE id = $1").bind(id.uuid());
+        let Some(row) = self.database.fetch_optional(&statement).await? else {
+            return Ok(Stored::Nothing);
+        };
+        Ok(match row.unsigned("epoch")?.cmp(&epoch.0) {
+            Ordering::Less => Stored::OlderOwners,
+            Ordering::Equal => Stored::Ours(row.json("snapshot")?),
+            Ordering::Greater => Stored::NewerOwners,
+        })
+    }
+
     /// When an invoice of the organization was created: where a page begins.
     async fn created_at(
         &self,

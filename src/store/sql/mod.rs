@@ -5,6 +5,7 @@
 //! `postgres`: opening, transactions, the batch of commits, and how events get their places in the
 //! feed.
 
+mod cluster;
 mod columns;
 mod database;
 mod directory;

@@ -28,7 +28,8 @@ pub(super) fn stores(
         series: Arc::clone(&store) as _,
         inbox: Arc::clone(&store) as _,
         identity: Arc::clone(&store) as _,
-        directory: store,
+        directory: Arc::clone(&store) as _,
+        cluster: store,
     };
     (stores, StoreHandle { database, lock })
 }

@@ -1,0 +1,246 @@
+//! From an invoice to its owner: asks, follows hints, and asks again under the same key until there is
+//! an answer or no time left.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::time::{Duration, Instant, timeout};
+
+use super::links::{Link, LinkError};
+use super::shared::Shared;
+use super::wire::{self, Ask, Fault, Question, Reply};
+use crate::actors::invoices::{Elsewhere, ExecuteError, Executed, InvoicesHandle, Published};
+use crate::domain::ids::{InvoiceId, OrganizationId};
+use crate::domain::invoice::command::Request;
+use crate::store::{Epoch, ShardId, StoreError};
+
+/// How long an owner is looked for before the caller is told to come again.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one node may take to answer before it is asked again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// The pause before asking again, doubling; news of the owner end it early.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+/// Nodes asked in one go, one hint after the other.
+const MAX_HOPS: u8 = 2;
+
+/// Finds the owners of invoices. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Router {
+    shared: Arc<Shared>,
+}
+
+/// What came of asking one node.
+enum Asked {
+    Answer(Reply),
+    /// Somebody else should be asked at once.
+    Hint,
+    /// Nobody to ask now, or no answer; whether it was done is not known.
+    Nothing,
+}
+
+/// What is asked for, whoever it has to be asked of.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    Execution(Option<OrganizationId>, &'a Request),
+    State,
+}
+
+/// What was found.
+enum Found {
+    Executed(Executed),
+    State(Arc<Published>),
+}
+
+impl Router {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    async fn find(&self, id: InvoiceId, wanted: Wanted<'_>) -> Result<Found, ExecuteError> {
+        let shard = ShardId::of(id);
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = FIRST_PAUSE;
+        let mut was_crowded = false;
+        loop {
+            // Before asking, so that no news fall between the answer and the pause.
+            let mut news = self.shared.news();
+            if self.shared.ownership.serves(shard).is_ok() {
+                let Some(invoices) = self.shared.invoices() else {
+                    return Err(ExecuteError::Unreachable);
+                };
+                match here(&invoices, id, wanted).await {
+                    Err(ExecuteError::NotOwner) => {}
+                    settled => return settled,
+                }
+            } else {
+                match self.ask_owner(id, shard, wanted, deadline).await {
+                    Asked::Answer(Reply::NotOwner { .. }) | Asked::Nothing | Asked::Hint => {}
+                    Asked::Answer(Reply::Busy) => was_crowded = true,
+                    Asked::Answer(reply) => return answer(reply),
+                }
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                metrics::counter!("faktor_cluster_unreachable_total").increment(1);
+                return Err(if was_crowded {
+                    ExecuteError::Busy
+                } else {
+                    ExecuteError::Unreachable
+                });
+            }
+            metrics::counter!("faktor_cluster_asked_again_total").increment(1);
+            // Both ways of waking up are the same: ask again.
+            let _ = timeout(pause.min(deadline - now), news.changed()).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Asks the owner that is known, and whom it hints at.
+    async fn ask_owner(
+        &self,
+        id: InvoiceId,
+        shard: ShardId,
+        wanted: Wanted<'_>,
+        deadline: Instant,
+    ) -> Asked {
+        let mut last = Asked::Nothing;
+        for hops in 0..MAX_HOPS {
+            let Some(owner) = self.shared.owners.of(shard).boot else {
+                self.shared.look_soon();
+                return Asked::Nothing;
+            };
+            let Some(link) = self.shared.link(owner) else {
+                return Asked::Nothing;
+            };
+            let what = match wanted {
+                Wanted::Execution(organization, request) => Question::Execute {
+                    id,
+                    organization,
+                    request: Box::new(request.clone()),
+                },
+                Wanted::State => Question::Read { id },
+            };
+            last = self.ask(&link, what, hops, deadline).await;
+            match &last {
+                Asked::Answer(Reply::NotOwner { hint: Some(hint) })
+                    if hint.owner != owner
+                        && self
+                            .shared
+                            .owners
+                            .note(shard, hint.owner, Epoch(hint.epoch)) =>
+                {
+                    last = Asked::Hint;
+                }
+                Asked::Answer(Reply::NotOwner { .. }) => {
+                    self.shared.look_soon();
+                    return last;
+                }
+                _ => return last,
+            }
+        }
+        last
+    }
+
+    async fn ask(&self, link: &Link, what: Question, hops: u8, deadline: Instant) -> Asked {
+        let within = ANSWER_WITHIN.min(deadline.saturating_duration_since(Instant::now()));
+        match ask(&self.shared, link, what, hops, within).await {
+            Ok(reply) => Asked::Answer(reply),
+            Err(LinkError::Busy) => Asked::Answer(Reply::Busy),
+            Err(LinkError::TooLarge) => Asked::Answer(Reply::Failed(Fault::Unavailable {
+                reason: "the command, or its answer, is too large for the link between two nodes"
+                    .to_owned(),
+            })),
+            Err(LinkError::Lost | LinkError::TimedOut | LinkError::Failed) => Asked::Nothing,
+        }
+    }
+}
+
+/// Asks one node one question.
+pub(super) async fn ask(
+    shared: &Shared,
+    link: &Link,
+    what: Question,
+    hops: u8,
+    within: Duration,
+) -> Result<Reply, LinkError> {
+    let ask = Ask {
+        from: shared.me(),
+        patience_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
+        hops,
+        what,
+    };
+    let Ok(payload) = wire::write(&ask) else {
+        return Err(LinkError::Lost);
+    };
+    let bytes = link.call(payload, within).await?;
+    match wire::read(&bytes) {
+        Ok(Reply::Unreadable) | Err(_) => {
+            tracing::warn!("a node does not understand another's messages; do their versions fit?");
+            Err(LinkError::Lost)
+        }
+        Ok(reply) => Ok(reply),
+    }
+}
+
+async fn here(
+    invoices: &InvoicesHandle,
+    id: InvoiceId,
+    wanted: Wanted<'_>,
+) -> Result<Found, ExecuteError> {
+    match wanted {
+        Wanted::Execution(organization, request) => invoices
+            .execute_here(id, organization, request.clone())
+            .await
+            .map(Found::Executed),
+        Wanted::State => invoices.get_here(id).await.map(Found::State),
+    }
+}
+
+fn answer(reply: Reply) -> Result<Found, ExecuteError> {
+    Err(match reply {
+        Reply::Done { invoice, replayed } => {
+            return Ok(Found::Executed(Executed { invoice, replayed }));
+        }
+        Reply::Found { invoice } => return Ok(Found::State(Arc::new(Published::new(invoice)))),
+        Reply::Refused(refusal) => refusal.into(),
+        Reply::Failed(fault) => fault.into(),
+        Reply::Busy => ExecuteError::Busy,
+        Reply::NotOwner { .. } => ExecuteError::NotOwner,
+        Reply::Crashed => ExecuteError::Crashed,
+        Reply::Taken | Reply::About(_) | Reply::Unreadable => {
+            ExecuteError::Store(StoreError::Unavailable {
+                reason: "another node gave an answer to another question".to_owned(),
+            })
+        }
+    })
+}
+
+#[async_trait]
+impl Elsewhere for Router {
+    async fn execute(
+        &self,
+        id: InvoiceId,
+        organization: Option<OrganizationId>,
+        request: Request,
+    ) -> Result<Executed, ExecuteError> {
+        match self
+            .find(id, Wanted::Execution(organization, &request))
+            .await?
+        {
+            Found::Executed(done) => Ok(done),
+            Found::State(_) => Err(ExecuteError::Crashed),
+        }
+    }
+
+    async fn get(&self, id: InvoiceId) -> Result<Arc<Published>, ExecuteError> {
+        match self.find(id, Wanted::State).await? {
+            Found::State(published) => Ok(published),
+            Found::Executed(_) => Err(ExecuteError::Crashed),
+        }
+    }
+
+    fn watch(&self, id: InvoiceId) {
+        self.shared.watch_elsewhere(&[id]);
+    }
+}

@@ -1,0 +1,484 @@
+//! The one task that keeps a node's membership: renews its lease, reads the book, and takes and hands
+//! over shards as [`plan`](super::plan) says.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::links::{DownReason, LinkEvent, Links};
+use super::plan::{Move, plan};
+use super::router::ask;
+use super::session::{Identity, JoinError, Session};
+use super::shared::Shared;
+use super::wire::{Held, News, Question};
+use crate::store::cache::Revoked;
+use crate::store::cluster::{BootId, ClusterView, Gone, Renewed};
+use crate::store::{Epoch, ShardId, StoreError};
+
+/// A part of the lease after which it is renewed.
+const RENEW_AFTER: u32 = 4;
+/// Looks that others ask for come no closer together than this.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+/// Shards handed over at once: their invoices wait until all of them are.
+const BATCH: usize = 32;
+/// How long effects under way may take to end before their shards are handed over; those that take
+/// longer bring their results to the new owner.
+const EFFECTS_WITHIN: Duration = Duration::from_millis(250);
+/// How long the commands that wait may take to be answered; else the shards stay for now.
+const COMMANDS_WITHIN: Duration = Duration::from_secs(2);
+/// How often to look whether they are done.
+const LOOK_AT_QUEUE: Duration = Duration::from_millis(2);
+/// How long the new owner may take to hear that shards are its own; it reads so in the book, too.
+const TAKE_WITHIN: Duration = Duration::from_millis(500);
+/// The pause before joining again failed.
+const REJOIN_PAUSE: Duration = Duration::from_secs(1);
+
+pub(super) struct Steward {
+    shared: Arc<Shared>,
+    identity: Identity,
+    session: Arc<Session>,
+    events: Receiver<LinkEvent>,
+    renew_at: Instant,
+    /// Whether the last renewal failed, so that it is said once.
+    is_troubled: bool,
+}
+
+/// What to do after a look.
+enum Next {
+    Wait,
+    /// There is more to do: at once.
+    GoOn,
+    /// This node is none any more.
+    Rejoin,
+}
+
+impl Steward {
+    /// Joins, and takes what nobody owns.
+    pub(super) async fn join(
+        shared: Arc<Shared>,
+        mut identity: Identity,
+    ) -> Result<Self, JoinError> {
+        let session = Session::begin(&shared, &mut identity).await?;
+        shared.begin_session(Arc::clone(&session));
+        let mut steward = Self {
+            events: session.links.events(),
+            renew_at: Instant::now() + identity.ttl / RENEW_AFTER,
+            shared,
+            identity,
+            session,
+            is_troubled: false,
+        };
+        tracing::info!(
+            node.name = steward.session.name,
+            node.boot = %steward.session.boot,
+            "this node joined the cluster"
+        );
+        let view = steward.read().await?;
+        steward.session.link_to(&view);
+        steward
+            .session
+            .wait_for_links(&view, Duration::from_secs(2))
+            .await;
+        steward.look().await;
+        Ok(steward)
+    }
+
+    /// Goes on until the node leaves.
+    pub(super) async fn run(mut self, leaving: CancellationToken) {
+        let mut look_at = self.renew_at;
+        loop {
+            let shared = Arc::clone(&self.shared);
+            tokio::select! {
+                () = leaving.cancelled() => return,
+                () = sleep_until(look_at) => {}
+                () = shared.look.notified() => sleep(LOOK_PAUSE).await,
+                event = self.events.recv() => self.on_event(event).await,
+            }
+            loop {
+                match self.look().await {
+                    Next::Wait => break,
+                    Next::GoOn => {}
+                    Next::Rejoin => self.rejoin(&leaving).await,
+                }
+                if leaving.is_cancelled() {
+                    return;
+                }
+            }
+            look_at = self.renew_at;
+        }
+    }
+
+    async fn on_event(&mut self, event: Result<LinkEvent, RecvError>) {
+        match event {
+            Ok(LinkEvent::Up(_)) | Err(RecvError::Lagged(_)) => {
+                // What was revoked meanwhile was not heard.
+                self.shared.cache.heard(Revoked::Anything);
+                self.shared.outbox.heard();
+            }
+            Ok(LinkEvent::Down {
+                boot,
+                address,
+                reason,
+            }) => {
+                tracing::warn!(node.boot = %boot, address, ?reason, "the link to a node went down");
+                if reason != DownReason::Removed && !address.is_empty() {
+                    self.bury_if_dead(boot, &address).await;
+                }
+            }
+            Err(RecvError::Closed) => sleep(LOOK_PAUSE).await,
+        }
+    }
+
+    /// A process whose connection ended and whose port refuses another one is no more: its shards need
+    /// not wait for the end of its lease.
+    async fn bury_if_dead(&self, boot: BootId, address: &str) {
+        if !Links::is_refused(address).await {
+            return;
+        }
+        match self.shared.store.bury(boot, Gone::Refused).await {
+            Ok(gone) => {
+                if gone {
+                    tracing::warn!(node.boot = %boot, address, "a node's process is gone");
+                    self.shared.owners.forget(boot);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, node.boot = %boot, "a node's death could not be noted; its lease will run out");
+            }
+        }
+    }
+
+    async fn look(&mut self) -> Next {
+        match self.renew().await {
+            Ok(Renewed::Gone) => return Next::Rejoin,
+            Ok(Renewed::Member { .. }) => {}
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_troubled, true) {
+                    tracing::warn!(%error, "the lease could not be renewed; tried again");
+                }
+                self.renew_at = Instant::now() + self.identity.ttl / (RENEW_AFTER * 4);
+                return Next::Wait;
+            }
+        }
+        if std::mem::replace(&mut self.is_troubled, false) {
+            tracing::info!("the lease is renewed again");
+        }
+        match self.act().await {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::warn!(%error, "the cluster's book could not be read or written; tried again");
+                self.renew_at = self
+                    .renew_at
+                    .min(Instant::now() + self.identity.ttl / (RENEW_AFTER * 4));
+                Next::Wait
+            }
+        }
+    }
+
+    /// Renews the lease if a part of it is over.
+    async fn renew(&mut self) -> Result<Renewed, StoreError> {
+        let draining = self.shared.is_draining();
+        if Instant::now() < self.renew_at {
+            return Ok(Renewed::Member { draining });
+        }
+        let began = self.shared.ownership.now();
+        let renewed = self
+            .shared
+            .store
+            .renew(self.session.boot, self.identity.ttl);
+        let renewed = renewed.await?;
+        if let Renewed::Member { draining } = renewed {
+            self.shared.renewed(began, self.identity.ttl);
+            self.renew_at = Instant::now() + self.identity.ttl / RENEW_AFTER;
+            if self.shared.set_draining(draining) != draining {
+                tracing::info!(draining, "an operator changed whether this node takes part");
+            }
+        }
+        Ok(renewed)
+    }
+
+    async fn read(&self) -> Result<Arc<ClusterView>, StoreError> {
+        let view = self.shared.store.view().await?;
+        Ok(self.shared.set_view(view))
+    }
+
+    /// Reads the book and does what follows from it.
+    async fn act(&mut self) -> Result<Next, StoreError> {
+        let view = self.read().await?;
+        let changes = self.session.tenure().learn(&view);
+        self.lost(&changes.lost);
+        self.granted(&changes.granted, "the book says so");
+        self.session.link_to(&view);
+        let plan = {
+            let tenure = self.session.tenure();
+            plan(&view, &tenure, &|boot| {
+                self.session.links.link(boot).is_some()
+            })
+        };
+        for (shard, owner) in (0..).map(ShardId).zip(&plan.owners) {
+            if let Some(owner) = owner {
+                self.shared.note_owner(owner.boot, &[(shard, owner.epoch)]);
+            }
+        }
+        for record in view.nodes.iter().filter(|record| !record.is_live()) {
+            self.shared.owners.forget(record.node.boot);
+        }
+        self.measure(&view);
+        if !plan.bury.is_empty() {
+            for boot in plan.bury {
+                if self.shared.store.bury(boot, Gone::Expired).await? {
+                    tracing::warn!(node.boot = %boot, "a node's lease ran out");
+                }
+            }
+            return Ok(Next::GoOn);
+        }
+        if !plan.take.is_empty() {
+            let taken = self
+                .shared
+                .store
+                .take(self.session.boot, &plan.take)
+                .await?;
+            {
+                let mut tenure = self.session.tenure();
+                for (shard, epoch) in &taken {
+                    tenure.grant(*shard, *epoch);
+                }
+            }
+            self.granted(&taken, "nobody owned it");
+            self.shared.broadcast_moved(self.session.boot, &taken);
+        }
+        if plan.hand_over.is_empty() {
+            return Ok(Next::Wait);
+        }
+        self.hand_over_some(plan.hand_over).await
+    }
+
+    /// Hands over a batch to one of those who should have something.
+    async fn hand_over_some(&mut self, moves: Vec<Move>) -> Result<Next, StoreError> {
+        let mut by_target: HashMap<BootId, Vec<(ShardId, Epoch)>> = HashMap::new();
+        for moved in moves {
+            let batch = by_target.entry(moved.to).or_default();
+            if batch.len() < BATCH {
+                batch.push((moved.shard, moved.epoch));
+            }
+        }
+        let mut is_stuck = false;
+        for (to, batch) in by_target {
+            is_stuck |= !self.hand_over(to, &batch).await?;
+        }
+        if is_stuck {
+            // Not at once: what kept it from going will still be there.
+            self.renew_at = self.renew_at.min(Instant::now() + Duration::from_secs(1));
+            return Ok(Next::Wait);
+        }
+        Ok(Next::GoOn)
+    }
+
+    /// Answers what waits, gives the shards to `to`, and tells everybody. False: it was too much to
+    /// answer in time, the shards stay.
+    async fn hand_over(&self, to: BootId, batch: &[(ShardId, Epoch)]) -> Result<bool, StoreError> {
+        let Some(invoices) = self.shared.invoices() else {
+            return Ok(false);
+        };
+        let started = Instant::now();
+        let me = self.session.boot;
+        let shards: Vec<ShardId> = batch.iter().map(|(shard, _)| *shard).collect();
+        if to != me {
+            let deadline = started + EFFECTS_WITHIN;
+            while invoices.under_way(&shards).effects > 0 && Instant::now() < deadline {
+                sleep(LOOK_AT_QUEUE).await;
+            }
+        }
+        {
+            let mut tenure = self.session.tenure();
+            shards.iter().for_each(|shard| tenure.begin_leaving(*shard));
+        }
+        let deadline = Instant::now() + COMMANDS_WITHIN;
+        while invoices.under_way(&shards).commands > 0 {
+            if Instant::now() >= deadline {
+                tracing::warn!(
+                    shards = shards.len(),
+                    "shards can't be handed over: their invoices are too busy"
+                );
+                let mut tenure = self.session.tenure();
+                shards.iter().for_each(|shard| tenure.stay(*shard));
+                self.shared.tell_moved();
+                return Ok(false);
+            }
+            sleep(LOOK_AT_QUEUE).await;
+        }
+        {
+            let mut tenure = self.session.tenure();
+            batch
+                .iter()
+                .for_each(|(shard, epoch)| tenure.let_go(*shard, *epoch));
+        }
+        invoices.dismiss(&shards);
+        let moved = self.shared.store.hand_over(me, to, batch).await?;
+        {
+            let mut tenure = self.session.tenure();
+            for (shard, epoch) in &moved {
+                if to == me {
+                    tenure.grant(*shard, *epoch);
+                } else {
+                    tenure.handed_over(*shard, *epoch);
+                }
+            }
+        }
+        self.shared.note_owner(to, &moved);
+        if to == me {
+            self.granted(&moved, "it was let go in vain");
+            self.shared.broadcast_moved(me, &moved);
+            return Ok(true);
+        }
+        self.announce(to, &moved);
+        metrics::counter!("faktor_cluster_shards_total", "change" => "handed_over")
+            .increment(moved.len() as u64);
+        tracing::info!(
+            shards = moved.len(),
+            to.boot = %to,
+            took_ms = started.elapsed().as_millis(),
+            "shards were handed over"
+        );
+        Ok(moved.len() == batch.len())
+    }
+
+    /// Tells the new owner first: until it has heard, it sends everybody away.
+    fn announce(&self, to: BootId, moved: &[(ShardId, Epoch)]) {
+        let (shared, moved) = (Arc::clone(&self.shared), moved.to_vec());
+        tokio::spawn(async move {
+            if let Some(link) = shared.link(to) {
+                let shards = moved.iter().copied().map(Held::of).collect();
+                let what = Question::Take { shards };
+                if let Err(error) = ask(&shared, &link, what, 0, TAKE_WITHIN).await {
+                    tracing::debug!(%error, "the new owner reads in the book what is its own");
+                }
+            }
+            shared.broadcast_moved(to, &moved);
+        });
+    }
+
+    fn lost(&self, shards: &[(ShardId, Epoch)]) {
+        if shards.is_empty() {
+            return;
+        }
+        let ids: Vec<ShardId> = shards.iter().map(|(shard, _)| *shard).collect();
+        let live = self
+            .shared
+            .invoices()
+            .map_or(0, |invoices| invoices.dismiss(&ids));
+        metrics::counter!("faktor_cluster_shards_total", "change" => "lost")
+            .increment(shards.len() as u64);
+        tracing::warn!(
+            shards = shards.len(),
+            invoices.live = live,
+            "shards belong to another node by now"
+        );
+    }
+
+    fn granted(&self, shards: &[(ShardId, Epoch)], reason: &'static str) {
+        if shards.is_empty() {
+            return;
+        }
+        self.shared.note_owner(self.session.boot, shards);
+        self.shared.tell_moved();
+        metrics::counter!("faktor_cluster_shards_total", "change" => "granted")
+            .increment(shards.len() as u64);
+        tracing::info!(shards = shards.len(), reason, "shards are this node's now");
+    }
+
+    fn measure(&self, view: &ClusterView) {
+        let count = |number: usize| f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+        metrics::gauge!("faktor_cluster_shards_owned")
+            .set(count(self.shared.ownership.owned().len()));
+        let live = view.nodes.iter().filter(|record| record.is_live()).count();
+        metrics::gauge!("faktor_cluster_nodes").set(count(live));
+        metrics::gauge!("faktor_cluster_links").set(count(self.session.links.status().len()));
+    }
+
+    /// The node was thought dead, or slept too long: it owns nothing, and begins anew.
+    async fn rejoin(&mut self, leaving: &CancellationToken) {
+        tracing::warn!(node.boot = %self.session.boot, "this node's lease ran out; it joins anew");
+        self.end_session().await;
+        loop {
+            match Session::begin(&self.shared, &mut self.identity).await {
+                Ok(session) => {
+                    self.shared.begin_session(Arc::clone(&session));
+                    self.events = session.links.events();
+                    self.session = session;
+                    self.renew_at = Instant::now() + self.identity.ttl / RENEW_AFTER;
+                    tracing::info!(node.boot = %self.session.boot, "this node joined anew");
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "this node can't join the cluster; tried again");
+                }
+            }
+            if timeout(REJOIN_PAUSE, leaving.cancelled()).await.is_ok() {
+                return;
+            }
+        }
+    }
+
+    async fn end_session(&self) {
+        self.session.tenure().end();
+        if let Some(invoices) = self.shared.invoices() {
+            invoices.dismiss_all();
+        }
+        self.shared.end_session();
+        self.session.links.stop().await;
+    }
+}
+
+/// The node gives away what it owns, as far as somebody takes it within `patience`.
+pub(super) async fn hand_over_all(shared: &Shared, patience: Duration) {
+    let Some(session) = shared.session() else {
+        return;
+    };
+    shared.set_draining(true);
+    if let Err(error) = shared.store.set_draining(&session.name, true).await {
+        tracing::warn!(%error, "the node leaves without handing over; its shards are taken when its lease is over");
+    }
+    let deadline = Instant::now() + patience;
+    loop {
+        shared.look_soon();
+        let view = shared.view();
+        let has_heirs = view
+            .nodes
+            .iter()
+            .any(|record| record.is_live() && !record.draining && record.node.boot != session.boot);
+        if shared.ownership.owned().is_empty() || !has_heirs || Instant::now() >= deadline {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Ends the membership: nobody owns what is left.
+pub(super) async fn depart(shared: &Shared) {
+    let Some(session) = shared.end_session() else {
+        return;
+    };
+    session.tenure().end();
+    match shared.store.leave(session.boot).await {
+        Ok(()) => {
+            if let Ok(payload) = super::wire::write(&News::Look) {
+                for link in session.links.all() {
+                    // Who does not hear of it reads it.
+                    let _ = link.cast(payload.clone());
+                }
+            }
+            // For what was just said to be on its way.
+            sleep(Duration::from_millis(50)).await;
+            tracing::info!(node.name = session.name, "this node left the cluster");
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the node could not say that it leaves; its lease will run out");
+        }
+    }
+    session.links.stop().await;
+}

@@ -1,0 +1,261 @@
+//! What nodes say to each other: MessagePack with field names, so that two versions understand each
+//! other while a cluster is upgraded. Golden files in `tests/golden/wire` hold the format.
+//!
+//! A new field is optional; a new kind of message is sent only to nodes whose
+//! [versions](crate::store::cluster::NewNode::wire) include it.
+
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::actors::invoices::{ExecuteError, Executed};
+use crate::domain::ids::{InvoiceId, OrganizationId, UserId};
+use crate::domain::invoice::Invoice;
+use crate::domain::invoice::command::Request;
+use crate::domain::invoice::decide::Refusal;
+use crate::store::cache::Scope;
+use crate::store::cluster::BootId;
+use crate::store::{Epoch, SHARDS, ShardId, StoreError};
+
+/// The versions of the wire that this build speaks, inclusive.
+pub const VERSIONS: (u16, u16) = (1, 1);
+
+/// What can't be read is no message.
+#[derive(Debug, thiserror::Error)]
+#[error("a message of another node can't be read: {0}")]
+pub struct Unreadable(String);
+
+/// A question to another node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ask {
+    pub from: BootId,
+    /// How much longer the asker waits, in milliseconds: what comes later is asked again.
+    pub patience_ms: u64,
+    /// How many nodes it was sent to before this one.
+    #[serde(default)]
+    pub hops: u8,
+    pub what: Question,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Question {
+    /// To the owner of an invoice: carry out a command.
+    Execute {
+        id: InvoiceId,
+        /// `None` for Faktor's own commands.
+        organization: Option<OrganizationId>,
+        request: Box<Request>,
+    },
+    /// To the owner of an invoice: what does it look like?
+    Read { id: InvoiceId },
+    /// To the new owner of shards: they are yours, as the store says.
+    Take { shards: Vec<Held> },
+    /// Of any node: how are you?
+    About,
+}
+
+/// The answer to a question.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    Done {
+        invoice: Arc<Invoice>,
+        replayed: bool,
+    },
+    Found {
+        invoice: Arc<Invoice>,
+    },
+    Refused(Refusal),
+    /// Nothing was done; somebody else may be the owner.
+    NotOwner {
+        hint: Option<Hint>,
+    },
+    /// Nothing was done.
+    Busy,
+    /// Whether it was done is not known.
+    Crashed,
+    Failed(Fault),
+    Taken,
+    About(About),
+    /// The question could not be read.
+    Unreadable,
+}
+
+/// Who owns a shard, as far as the answering node knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hint {
+    pub owner: BootId,
+    pub epoch: u64,
+}
+
+/// A shard with its epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub shard: u16,
+    pub epoch: u64,
+}
+
+impl Held {
+    pub fn of((shard, epoch): (ShardId, Epoch)) -> Self {
+        Self {
+            shard: shard.0,
+            epoch: epoch.0,
+        }
+    }
+
+    /// `None` if there is no such shard.
+    pub fn read(self) -> Option<(ShardId, Epoch)> {
+        (self.shard < SHARDS).then_some((ShardId(self.shard), Epoch(self.epoch)))
+    }
+}
+
+/// What the store of the owner said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fault {
+    Conflict,
+    /// A value of a unique field.
+    Taken {
+        field: String,
+    },
+    TooLarge {
+        bytes: u64,
+        allowed: u64,
+    },
+    Unavailable {
+        reason: String,
+    },
+    Corrupt {
+        reason: String,
+    },
+}
+
+/// How a node is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct About {
+    pub live_invoices: u64,
+    pub waiting: u64,
+    pub effects_running: u64,
+    /// How long ago its lease was renewed, in milliseconds.
+    pub renewed_ms_ago: u64,
+}
+
+/// News that nobody answers. What is lost costs time, nothing else.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum News {
+    /// Shards have a new owner.
+    Moved { owner: BootId, shards: Vec<Held> },
+    /// There is something new in the feed.
+    Published,
+    /// What was looked up on these grounds must be looked up again.
+    Revoked { scopes: Vec<RevokedScope> },
+    /// The sender wants to hear of new versions of these invoices for so long.
+    Watch {
+        from: BootId,
+        ids: Vec<InvoiceId>,
+        for_ms: u64,
+    },
+    /// An invoice that was watched has a new version.
+    Version { id: InvoiceId, version: u64 },
+    /// The book of the cluster changed.
+    Look,
+}
+
+/// As [`Scope`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RevokedScope {
+    User(UserId),
+    Organization(OrganizationId),
+    ApiKeys,
+}
+
+impl From<Scope> for RevokedScope {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::User(id) => Self::User(id),
+            Scope::Organization(id) => Self::Organization(id),
+            Scope::ApiKeys => Self::ApiKeys,
+        }
+    }
+}
+
+impl From<RevokedScope> for Scope {
+    fn from(scope: RevokedScope) -> Self {
+        match scope {
+            RevokedScope::User(id) => Self::User(id),
+            RevokedScope::Organization(id) => Self::Organization(id),
+            RevokedScope::ApiKeys => Self::ApiKeys,
+        }
+    }
+}
+
+pub fn write<T: Serialize>(message: &T) -> Result<Vec<u8>, Unreadable> {
+    let mut bytes = Vec::with_capacity(2_048);
+    let mut serializer = rmp_serde::Serializer::new(&mut bytes)
+        .with_struct_map()
+        .with_human_readable();
+    message
+        .serialize(&mut serializer)
+        .map_err(|error| Unreadable(error.to_string()))?;
+    Ok(bytes)
+}
+
+pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
+    let mut deserializer = rmp_serde::Deserializer::new(bytes).with_human_readable();
+    T::deserialize(&mut deserializer).map_err(|error| Unreadable(error.to_string()))
+}
+
+impl Reply {
+    /// The answer of an owner; `hint` for the case that it is none.
+    pub fn of(result: Result<Executed, ExecuteError>, hint: Option<Hint>) -> Self {
+        match result {
+            Ok(done) => Self::Done {
+                invoice: done.invoice,
+                replayed: done.replayed,
+            },
+            Err(error) => Self::of_error(error, hint),
+        }
+    }
+
+    pub fn of_error(error: ExecuteError, hint: Option<Hint>) -> Self {
+        match error {
+            ExecuteError::Refused(refusal) => Self::Refused(refusal),
+            ExecuteError::Busy => Self::Busy,
+            ExecuteError::Crashed | ExecuteError::Unreachable => Self::Crashed,
+            ExecuteError::NotOwner => Self::NotOwner { hint },
+            ExecuteError::Store(fault) => match Fault::of(fault) {
+                Some(fault) => Self::Failed(fault),
+                None => Self::NotOwner { hint },
+            },
+        }
+    }
+}
+
+impl Fault {
+    fn of(error: StoreError) -> Option<Self> {
+        Some(match error {
+            StoreError::NotOwner => return None,
+            StoreError::Conflict => Self::Conflict,
+            StoreError::Taken { field } => Self::Taken {
+                field: field.to_owned(),
+            },
+            StoreError::TooLarge { bytes, allowed } => Self::TooLarge { bytes, allowed },
+            StoreError::Corrupt { reason } => Self::Corrupt { reason },
+            other => Self::Unavailable {
+                reason: other.to_string(),
+            },
+        })
+    }
+}
+
+impl From<Fault> for ExecuteError {
+    fn from(fault: Fault) -> Self {
+        Self::Store(match fault {
+            Fault::Conflict => StoreError::Conflict,
+            // An invoice has one unique field.
+            Fault::Taken { .. } => StoreError::Taken { field: "number" },
+            Fault::TooLarge { bytes, allowed } => StoreError::TooLarge { bytes, allowed },
+            Fault::Unavailable { reason } => StoreError::Unavailable { reason },
+            Fault::Corrupt { reason } => StoreError::Corrupt { reason },
+        })
+    }
+}
