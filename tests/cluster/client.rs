@@ -35,14 +35,59 @@ pub(crate) struct Wish {
     pub(crate) invoice: Option<InvoiceId>,
     /// `If-Match`.
     pub(crate) version: Option<u64>,
+    /// Whether the key is told, so that the same can be asked again.
+    pub(crate) is_keyed: bool,
     pub(crate) body: Value,
+}
+
+impl Wish {
+    pub(crate) fn create(key: String) -> Self {
+        let body = draft(&key, 100);
+        Self {
+            key,
+            kind: Kind::Create,
+            invoice: None,
+            version: None,
+            is_keyed: true,
+            body,
+        }
+    }
+
+    /// A change that any draft takes.
+    pub(crate) fn edit(key: String, invoice: InvoiceId) -> Self {
+        let body = json!({"reference": key});
+        Self {
+            key,
+            kind: Kind::Edit,
+            invoice: Some(invoice),
+            version: None,
+            is_keyed: false,
+            body,
+        }
+    }
+
+    pub(crate) fn read(key: String, invoice: InvoiceId) -> Self {
+        Self {
+            key,
+            kind: Kind::Read,
+            invoice: Some(invoice),
+            version: None,
+            is_keyed: false,
+            body: json!({}),
+        }
+    }
+
+    /// Whether it may be asked for again when nobody knows what came of it: without a key only what
+    /// does no harm twice.
+    fn can_be_repeated(&self) -> bool {
+        self.is_keyed || self.version.is_some() || self.kind == Kind::Read
+    }
 }
 
 impl Clients {
     pub(crate) fn of(cluster: &Cluster) -> Arc<Self> {
         let http = Client::builder()
             .connect_timeout(Duration::from_secs(2))
-            .timeout(ATTEMPT)
             .build()
             .expect("a client");
         Arc::new(Self {
@@ -81,12 +126,13 @@ impl Clients {
                 assert!(Instant::now() < deadline, "there is no node to ask");
                 continue;
             };
-            let (attempt, made) = self.attempt(&wish, node, &base).await;
+            let (attempt, made) = self.attempt(&wish, node, &base, ATTEMPT).await;
             operation.invoice = operation.invoice.or(made);
             let reply = attempt.reply.clone();
             operation.attempts.push(attempt);
             match reply {
                 Reply::Done { .. } | Reply::Refused { .. } => break,
+                Reply::Unknown { .. } if !wish.can_be_repeated() => break,
                 Reply::Unknown { .. } | Reply::NotTaken { .. } if Instant::now() >= deadline => {
                     break;
                 }
@@ -103,10 +149,10 @@ impl Clients {
         operation
     }
 
-    /// Asks one node once, whatever comes of it, and waits for long.
-    pub(crate) async fn ask_once(&self, wish: Wish, node: usize) -> Operation {
+    /// Asks one node once, whatever comes of it, and waits for its answer for so long.
+    pub(crate) async fn ask_once(&self, wish: Wish, node: usize, patience: Duration) -> Operation {
         let base = self.at(node).expect("an address");
-        let (attempt, made) = self.attempt(&wish, node, &base).await;
+        let (attempt, made) = self.attempt(&wish, node, &base, patience).await;
         let operation = Operation {
             key: wish.key,
             kind: wish.kind,
@@ -144,9 +190,16 @@ impl Clients {
             .find_map(|node| Some((node, self.at(node)?)))
     }
 
-    async fn attempt(&self, wish: &Wish, node: usize, base: &str) -> (Attempt, Option<InvoiceId>) {
+    async fn attempt(
+        &self,
+        wish: &Wish,
+        node: usize,
+        base: &str,
+        patience: Duration,
+    ) -> (Attempt, Option<InvoiceId>) {
         let began = self.now();
-        let (reply, made) = match self.request(wish, base).send().await {
+        let request = self.request(wish, base).timeout(patience);
+        let (reply, made) = match request.send().await {
             Err(error) if error.is_connect() => (
                 Reply::NotTaken {
                     why: reason(&error),
@@ -201,7 +254,7 @@ impl Clients {
         if wish.kind != Kind::Read {
             request = request.json(&wish.body);
         }
-        if wish.kind.has_key() {
+        if wish.is_keyed {
             request = request.header("idempotency-key", &wish.key);
         }
         if let Some(version) = wish.version {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
+use crate::link::Links;
 use crate::node::Node;
 
 const EMAIL: &str = "admin@faktor.test";
@@ -42,6 +43,8 @@ pub(crate) struct Setup {
     pub(crate) postgres: Option<String>,
     /// None: as configured by default.
     pub(crate) lease_ttl_ms: Option<u64>,
+    /// Whether the nodes reach each other by wires that can be cut.
+    pub(crate) has_wires: bool,
 }
 
 impl Setup {
@@ -50,6 +53,7 @@ impl Setup {
             nodes,
             postgres: None,
             lease_ttl_ms: None,
+            has_wires: false,
         }
     }
 }
@@ -62,18 +66,16 @@ pub(crate) struct Cluster {
     pub(crate) nodes: Vec<Node>,
     pub(crate) addresses: Addresses,
     pub(crate) token: String,
+    wires: Option<Links>,
     setup: Setup,
     directory: TempDir,
 }
 
 impl Cluster {
-    pub(crate) async fn start(setup: Setup) -> Self {
-        Self::start_with(setup, |_| {}).await
-    }
-
     /// `arrange` sees the nodes before they start.
     pub(crate) async fn start_with(setup: Setup, arrange: impl FnOnce(&mut [Node])) -> Self {
         let mut cluster = Self {
+            wires: setup.has_wires.then(Links::new),
             nodes: Vec::new(),
             addresses: Addresses::default(),
             token: String::new(),
@@ -81,7 +83,7 @@ impl Cluster {
             setup,
         };
         for _ in 0..cluster.setup.nodes {
-            cluster.add();
+            cluster.add().await;
         }
         arrange(&mut cluster.nodes);
         // The first one makes the store and its first user.
@@ -93,11 +95,16 @@ impl Cluster {
     }
 
     /// One more node, which is not started yet.
-    pub(crate) fn add(&mut self) -> usize {
+    pub(crate) async fn add(&mut self) -> usize {
         let index = self.nodes.len();
         let name = format!("n{}", index + 1);
         let environment = self.environment(&name);
-        let node = Node::new(name, self.directory.path(), environment);
+        let mut node = Node::new(name, self.directory.path(), environment);
+        if let Some(wires) = &self.wires {
+            let (listen, advertise) = wires.add().await;
+            node.set("FAKTOR__CLUSTER__LISTEN", listen.to_string());
+            node.set("FAKTOR__CLUSTER__ADVERTISE", advertise.to_string());
+        }
         self.nodes.push(node);
         self.addresses
             .write()
@@ -151,7 +158,7 @@ impl Cluster {
     pub(crate) async fn start_nodes(&mut self, nodes: &[usize]) {
         let begun: Vec<(usize, u64)> = nodes
             .iter()
-            .map(|&node| (node, self.nodes[node].launch()))
+            .map(|&node| (node, self.launch(node)))
             .collect();
         for (node, begin) in begun {
             let address = self.nodes[node].listening(begin).await;
@@ -159,9 +166,32 @@ impl Cluster {
         }
     }
 
+    fn launch(&mut self, node: usize) -> u64 {
+        let begin = self.nodes[node].launch();
+        self.wire(node);
+        begin
+    }
+
+    /// Tells the wires whether a node's process is there.
+    fn wire(&self, node: usize) {
+        if let Some(wires) = &self.wires {
+            wires.set_process(node, self.nodes[node].process_id());
+        }
+    }
+
     /// SIGKILL; clients keep the address, as they can't know.
     pub(crate) fn kill(&mut self, node: usize) {
         self.nodes[node].kill();
+        self.wire(node);
+    }
+
+    /// Nothing passes between two nodes any more, in either direction.
+    pub(crate) fn cut(&self, one: usize, other: usize) {
+        self.wires.as_ref().expect("wires").cut(one, other);
+    }
+
+    pub(crate) fn mend(&self) {
+        self.wires.as_ref().expect("wires").mend_all();
     }
 
     pub(crate) fn pause(&self, node: usize) {
@@ -176,6 +206,7 @@ impl Cluster {
     pub(crate) async fn stop(&mut self, node: usize) {
         self.nodes[node].signal(Signal::TERM);
         let status = self.nodes[node].ended().await;
+        self.wire(node);
         assert!(status.success(), "{}: {status}", self.nodes[node].name);
         self.set_address(node, None);
     }

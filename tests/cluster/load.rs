@@ -96,11 +96,9 @@ impl LoadClient {
             None => {
                 let body = draft(&key, 1 + self.random.below(1_000));
                 Wish {
-                    key,
-                    kind: Kind::Create,
-                    invoice: None,
-                    version: None,
                     body,
+                    is_keyed: !self.random.one_in(10),
+                    ..Wish::create(key)
                 }
             }
             Some(known) => self.wish_for(key, &known),
@@ -121,8 +119,11 @@ impl LoadClient {
         // Now and then an old version, which is refused.
         let version = (kind == Kind::Edit || self.random.one_in(10)).then_some(known.version);
         let body = self.body(&kind, &key);
+        // What can be told from its words alone is now and then asked for without a key, and once.
+        let can_do_without = kind == Kind::RecordPayment && self.random.one_in(4);
         Wish {
             version: version.filter(|_| kind != Kind::Read),
+            is_keyed: !matches!(kind, Kind::Edit | Kind::Read) && !can_do_without,
             invoice: Some(known.id),
             key,
             kind,

@@ -16,6 +16,7 @@ mod cluster;
 #[expect(dead_code, reason = "a fixture of which this suite needs a part")]
 mod domain_fixture;
 mod evidence;
+mod link;
 mod load;
 mod node;
 mod recording;

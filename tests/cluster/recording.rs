@@ -32,17 +32,12 @@ impl Kind {
             Self::Read => "read",
         }
     }
-
-    /// Whether the invoice remembers the key, so that a repeat gives the first answer.
-    pub(crate) fn has_key(&self) -> bool {
-        !matches!(self, Self::Edit | Self::Read)
-    }
 }
 
 /// One request of a client, with its repeats.
 #[derive(Debug, Clone)]
 pub(crate) struct Operation {
-    /// Its own: the `Idempotency-Key`, and written into what the command leaves behind.
+    /// Its own: mostly the `Idempotency-Key`, and written into what the command leaves behind.
     pub(crate) key: String,
     pub(crate) kind: Kind,
     /// None for a create that was never answered.
@@ -116,10 +111,6 @@ impl Operation {
         self.attempts
             .iter()
             .any(|attempt| matches!(attempt.reply, Reply::Unknown { .. }))
-    }
-
-    pub(crate) fn is_of(&self, invoice: InvoiceId) -> bool {
-        self.invoice == Some(invoice)
     }
 }
 

@@ -37,13 +37,18 @@ pub(super) fn check(recording: &[Operation], stories: &[Story<'_>], violations: 
     }
 }
 
-/// The key of the command that an entry completes.
+/// The key of the command that left an entry: what it says itself, as not every command comes with an
+/// `Idempotency-Key`, else what it came with.
 fn key_of(recorded: &Recorded) -> Option<&str> {
-    if let Entry::Edited { content } = &recorded.entry {
-        return content.reference.as_deref();
+    match &recorded.entry {
+        Entry::Created { content, .. } | Entry::Edited { content } => content.reference.as_deref(),
+        Entry::PaymentReceived { payment, .. } if payment.provider.is_none() => {
+            payment.reference.as_deref()
+        }
+        // Follows from the payment before it.
+        Entry::Paid => None,
+        _ => recorded.request.as_ref().map(|request| &*request.key),
     }
-    let request = recorded.request.as_ref()?;
-    Some(&request.key)
 }
 
 fn places<'a>(stories: &'a [Story<'_>]) -> HashMap<&'a str, Vec<Place>> {
@@ -114,8 +119,7 @@ fn was_asked_for(
             ),
             Some(_) => {}
         },
-        // The first part of a command of two entries: its last one has the key.
-        (Initiator::User(_), None) if matches!(recorded.entry, Entry::PaymentReceived { .. }) => {}
+        (Initiator::User(_), None) if matches!(recorded.entry, Entry::Paid) => {}
         (Initiator::User(_), None) | (Initiator::ApiKey(_) | Initiator::Customer, _) => {
             violations.note(RULE, format_args!("{invoice} {version}: {name}"));
         }
@@ -156,7 +160,7 @@ fn fits(kind: &Kind, entry: &Entry) -> bool {
             Entry::FinalizeRequested { .. } | Entry::SendRequested { .. }
         ),
         Kind::Pay(_) => matches!(entry, Entry::ChargeRequested { .. }),
-        Kind::RecordPayment => matches!(entry, Entry::PaymentReceived { .. } | Entry::Paid),
+        Kind::RecordPayment => matches!(entry, Entry::PaymentReceived { .. }),
         Kind::Void => matches!(entry, Entry::Voided { .. }),
         Kind::Read => false,
     }

@@ -32,7 +32,7 @@ fn reason_holds(code: &str, state: &Invoice) -> bool {
         "not_found" => status == Status::Deleted,
         "invoice_not_draft" => status != Status::Draft,
         "draft_not_voidable" => status == Status::Draft,
-        "invoice_not_open" => !matches!(status, Status::Open | Status::Paid | Status::Void),
+        "invoice_not_open" => status == Status::Draft,
         "already_paid" => status == Status::Paid || !state.due().is_positive(),
         "already_void" => status == Status::Void,
         "invoice_finalizing" => status == Status::Finalizing,

@@ -160,7 +160,7 @@ impl Run {
     }
 
     fn command(&mut self, way: &mut Way, kind: Kind, key: &str, command: Command) {
-        way.ask(command, user(), kind.has_key().then_some(key));
+        way.ask(command, user(), (kind != Kind::Edit).then_some(key));
         self.note(way, kind, key);
         self.read(way, &format!("read-{key}"));
     }
