@@ -180,6 +180,10 @@ impl Links {
         self.local_addr
     }
 
+    pub fn boot(&self) -> BootId {
+        self.shared.config.boot
+    }
+
     /// Dials each of them until it is linked, again whenever its link goes down, and closes the links
     /// to nodes that are not listed. A node that never was listed may be newer than the list: it has
     /// a while to appear.

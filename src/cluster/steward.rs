@@ -34,7 +34,9 @@ const COMMANDS_WITHIN: Duration = Duration::from_secs(2);
 const LOOK_AT_QUEUE: Duration = Duration::from_millis(2);
 /// How long the new owner may take to hear that shards are its own; it reads so in the book, too.
 const TAKE_WITHIN: Duration = Duration::from_millis(500);
-/// The pause before joining again failed.
+/// How often, and when, a lost node's address is asked whether anybody is left.
+const PROOF_PAUSES_MS: [u64; 6] = [0, 50, 100, 200, 400, 800];
+/// The pause before joining is tried again.
 const REJOIN_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Steward {
@@ -126,29 +128,10 @@ impl Steward {
             }) => {
                 tracing::warn!(node.boot = %boot, address, ?reason, "the link to a node went down");
                 if reason != DownReason::Removed && !address.is_empty() {
-                    self.bury_if_dead(boot, &address).await;
+                    tokio::spawn(bury_if_dead(Arc::clone(&self.shared), boot, address));
                 }
             }
             Err(RecvError::Closed) => sleep(LOOK_PAUSE).await,
-        }
-    }
-
-    /// A process whose connection ended and whose port refuses another one is no more: its shards need
-    /// not wait for the end of its lease.
-    async fn bury_if_dead(&self, boot: BootId, address: &str) {
-        if !Links::is_refused(address).await {
-            return;
-        }
-        match self.shared.store.bury(boot, Gone::Refused).await {
-            Ok(gone) => {
-                if gone {
-                    tracing::warn!(node.boot = %boot, address, "a node's process is gone");
-                    self.shared.owners.forget(boot);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, node.boot = %boot, "a node's death could not be noted; its lease will run out");
-            }
         }
     }
 
@@ -431,6 +414,37 @@ impl Steward {
         }
         self.shared.end_session();
         self.session.links.stop().await;
+    }
+}
+
+/// A process whose connection ended and whose port refuses another one is no more: its shards need not
+/// wait for the end of its lease.
+async fn bury_if_dead(shared: Arc<Shared>, boot: BootId, address: String) {
+    // A process that was killed closes its connections one after the other.
+    for pause in PROOF_PAUSES_MS {
+        sleep(Duration::from_millis(pause)).await;
+        if shared.link(boot).is_some() {
+            return;
+        }
+        if Links::is_refused(&address).await {
+            break;
+        }
+        if pause == PROOF_PAUSES_MS[PROOF_PAUSES_MS.len() - 1] {
+            return;
+        }
+    }
+    match shared.store.bury(boot, Gone::Refused).await {
+        Ok(is_gone) => {
+            if is_gone {
+                tracing::warn!(node.boot = %boot, address, "a node's process is gone");
+                shared.owners.forget(boot);
+                shared.look_soon();
+                shared.broadcast(&News::Look);
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, node.boot = %boot, "a node's death could not be noted; its lease will run out");
+        }
     }
 }
 

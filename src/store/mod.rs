@@ -57,7 +57,10 @@ pub enum StoreError {
     )]
     SchemaTooNew { found: i64, known: i64 },
     /// Another process works on the data directory.
-    #[error("the data directory {directory} is in use by {holder}; stop it or choose another one")]
+    #[error(
+        "the data directory {directory} is in use by {holder}; stop it or choose another one; nodes \
+         of one cluster share it when every one of them has [cluster] listen"
+    )]
     InUse { directory: String, holder: String },
 }
 

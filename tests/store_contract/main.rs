@@ -179,10 +179,24 @@ macro_rules! cluster_promises {
 }
 
 every_promise! { sqlite, crate::open_sqlite }
+every_promise! { shared_sqlite, crate::open_shared_sqlite }
 every_promise! { mongo, crate::open_mongo }
 every_promise! { postgres, crate::open_postgres }
-cluster_promises! { sqlite_cluster, crate::open_sqlite }
+cluster_promises! { sqlite_cluster, crate::open_shared_sqlite }
 cluster_promises! { postgres_cluster, crate::open_postgres }
+
+#[cfg(test)]
+async fn open_shared_sqlite() -> Option<(faktor::store::Stores, tempfile::TempDir)> {
+    use faktor::store::sql::{SqliteOptions, SqliteStore};
+
+    let directory = tempfile::tempdir().unwrap();
+    let options = SqliteOptions {
+        shared: true,
+        ..SqliteOptions::default()
+    };
+    let (stores, _handle) = SqliteStore::open(directory.path(), options).await.unwrap();
+    Some((stores, directory))
+}
 
 #[cfg(test)]
 async fn open_sqlite() -> Option<(faktor::store::Stores, tempfile::TempDir)> {

@@ -23,7 +23,11 @@ pub async fn open_stores(config: &Config) -> Result<(Stores, StoreHandle), Backe
 
 async fn open_sqlite(config: &Config) -> Result<(Stores, StoreHandle), BackendError> {
     let data_dir = &config.storage.data_dir;
-    let opened = SqliteStore::open(data_dir, SqliteOptions::default()).await;
+    let options = SqliteOptions {
+        shared: config.cluster.listen_address().is_some(),
+        ..SqliteOptions::default()
+    };
+    let opened = SqliteStore::open(data_dir, options).await;
     opened.map_err(|error| BackendError {
         backend: "store (SQLite)",
         address: data_dir.display().to_string(),

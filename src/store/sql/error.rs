@@ -37,6 +37,13 @@ pub(super) fn fault(error: sqlx::Error) -> StoreError {
     }
 }
 
+/// Whether another connection to the file was in the way.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    let primary = code.and_then(|code| code.parse::<u32>().ok());
+    primary.is_some_and(|code| code & 0xff == BUSY)
+}
+
 /// Translates a failed migration.
 pub(super) fn migration_fault(error: MigrateError, known: i64) -> StoreError {
     match error {

@@ -1,4 +1,4 @@
-//! The lock on a data directory: one process works on it.
+//! The lock on a data directory: one process works on it, or nodes of one cluster do.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -9,6 +9,8 @@ use super::error::unavailable;
 use crate::store::StoreError;
 
 const FILE_NAME: &str = "faktor.lock";
+/// What stands in the file instead of a process while nodes share the directory.
+const SHARED: &str = "nodes of a cluster";
 
 /// A data directory that is ours. The lock ends with the process, however it ends.
 #[derive(Debug)]
@@ -18,7 +20,12 @@ impl DirectoryLock {
     /// Makes the directory if it is missing, open to its owner only, and locks it. `InUse` when
     /// another process has it.
     pub fn take(directory: &Path) -> Result<Self, StoreError> {
-        lock(directory).map(Self)
+        lock(directory, File::try_lock, &std::process::id().to_string()).map(Self)
+    }
+
+    /// As [`Self::take`], together with others that share it. `InUse` when a process has it alone.
+    pub fn share(directory: &Path) -> Result<Self, StoreError> {
+        lock(directory, File::try_lock_shared, SHARED).map(Self)
     }
 
     pub(super) fn release(&self) -> Result<(), StoreError> {
@@ -26,7 +33,11 @@ impl DirectoryLock {
     }
 }
 
-fn lock(directory: &Path) -> Result<File, StoreError> {
+fn lock(
+    directory: &Path,
+    try_lock: impl Fn(&File) -> Result<(), TryLockError>,
+    signature: &str,
+) -> Result<File, StoreError> {
     let failed = |what: &str, error: std::io::Error| {
         unavailable(format!(
             "the data directory {} {what}: {error}",
@@ -46,7 +57,7 @@ fn lock(directory: &Path) -> Result<File, StoreError> {
         .mode(0o600)
         .open(directory.join(FILE_NAME))
         .map_err(|error| failed("can't be written to", error))?;
-    match file.try_lock() {
+    match try_lock(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             return Err(StoreError::InUse {
@@ -56,24 +67,22 @@ fn lock(directory: &Path) -> Result<File, StoreError> {
         }
         Err(TryLockError::Error(error)) => return Err(failed("can't be locked", error)),
     }
-    sign(&mut file).map_err(|error| failed("can't be written to", error))?;
+    sign(&mut file, signature).map_err(|error| failed("can't be written to", error))?;
     Ok(file)
 }
 
-fn sign(file: &mut File) -> std::io::Result<()> {
+fn sign(file: &mut File, signature: &str) -> std::io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
-    writeln!(file, "{}", std::process::id())
+    writeln!(file, "{signature}")
 }
 
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
-    match file
-        .read_to_string(&mut text)
-        .ok()
-        .and_then(|_| text.trim().parse::<u32>().ok())
-    {
-        Some(pid) => format!("process {pid}"),
-        None => "another process".to_owned(),
+    let read = file.read_to_string(&mut text);
+    match (read, text.trim()) {
+        (Ok(_), SHARED) => SHARED.to_owned(),
+        (Ok(_), pid) if pid.parse::<u32>().is_ok() => format!("process {pid}"),
+        _ => "another process".to_owned(),
     }
 }

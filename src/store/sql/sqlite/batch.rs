@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::super::error::{corrupt, fault};
 use super::super::prepared::{HistoryRow, PreparedCommit};
+use super::turns::Turns;
 use super::writer::run;
 use crate::store::StoreError;
 
@@ -176,10 +177,11 @@ impl Values {
 pub(super) async fn write(
     connection: &mut SqliteConnection,
     commits: &[PreparedCommit],
+    turns: Turns,
 ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
     let mut ids = HashSet::with_capacity(commits.len());
     let each_once = commits.iter().all(|commit| ids.insert(commit.id));
-    let verdicts = if each_once && write_together(connection, commits).await? {
+    let verdicts = if each_once && write_together(connection, commits, turns).await? {
         vec![Ok(()); commits.len()]
     } else {
         write_one_by_one(connection, commits).await?
@@ -197,6 +199,7 @@ pub(super) async fn write(
 async fn write_together(
     connection: &mut SqliteConnection,
     commits: &[PreparedCommit],
+    turns: Turns,
 ) -> Result<bool, StoreError> {
     for kind in Kind::ALL {
         let of_kind: Vec<_> = commits
@@ -206,7 +209,7 @@ async fn write_together(
         if write_kind(connection, kind, &of_kind).await? != of_kind.len() as u64 {
             // Nothing else has been written in this transaction yet.
             run(connection, "ROLLBACK").await?;
-            run(connection, "BEGIN IMMEDIATE").await?;
+            turns.begin(connection).await?;
             return Ok(false);
         }
     }

@@ -1,13 +1,14 @@
 //! SQLite: one file, one writer, a few readers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 use sqlx::SqlitePool;
 
 mod batch;
 mod open;
+mod turns;
 mod writer;
 
 pub use open::{SqliteOptions, SqliteStore};
@@ -21,6 +22,7 @@ use super::statement::Statement;
 use crate::domain::ids::{InvoiceId, OrganizationId};
 use crate::domain::invoice::command::AllocatedNumber;
 use crate::store::StoreError;
+use turns::Turns;
 use writer::{Writer, run};
 
 /// An open file. Cheap to clone.
@@ -30,14 +32,19 @@ pub(super) struct Sqlite {
     writer: Writer,
     /// Events that were committed and that `publish` has not told of yet.
     untold: Arc<AtomicU64>,
+    turns: Turns,
+    /// The position in the feed up to which a node that is not alone has told its readers.
+    told: Arc<AtomicI64>,
 }
 
 impl Sqlite {
-    fn new(reader: SqlitePool, writer: Writer) -> Self {
+    fn new(reader: SqlitePool, writer: Writer, turns: Turns, last_place: i64) -> Self {
         Self {
             reader,
             untold: writer.events(),
             writer,
+            turns,
+            told: Arc::new(AtomicI64::new(last_place)),
         }
     }
 
@@ -61,7 +68,8 @@ impl Sqlite {
             .await
     }
 
-    /// The writer's queue is the only way in: nobody else writes meanwhile.
+    /// The writer's queue is the only way in, and the file's lock keeps other processes out: nobody
+    /// else writes meanwhile.
     pub(super) async fn transaction<T, S, F>(&self, given: S, run: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -92,6 +100,7 @@ impl Sqlite {
         brought: AllocatedNumber,
     ) -> Result<(), StoreError> {
         let events = commit.event_count() as u64;
+        let turns = self.turns;
         self.writer
             .transaction(move |connection| {
                 Box::pin(async move {
@@ -104,7 +113,7 @@ impl Sqlite {
                     }
                     series::reserve(&mut shared, organization, id, &brought).await?;
                     // Which is therefore not refused, nor is the transaction begun anew by it.
-                    batch::write(connection, &[commit])
+                    batch::write(connection, &[commit], turns)
                         .await?
                         .into_iter()
                         .collect::<Result<(), StoreError>>()
@@ -116,7 +125,14 @@ impl Sqlite {
     }
 
     /// The writer gave the events their places with the commit: they only have to be told of.
-    pub(super) fn publish(&self, limit: u16) -> u64 {
+    pub(super) async fn publish(&self, limit: u16) -> Result<u64, StoreError> {
+        match self.turns {
+            Turns::Alone => Ok(self.publish_own(limit)),
+            Turns::Shared => self.publish_all(limit).await,
+        }
+    }
+
+    fn publish_own(&self, limit: u16) -> u64 {
         let limit = u64::from(limit);
         let taken = self
             .untold
@@ -126,6 +142,20 @@ impl Sqlite {
         taken.unwrap_or_else(|untold| untold).min(limit)
     }
 
+    /// Other nodes' events, too: whose turn it is to write, it gives the next places.
+    async fn publish_all(&self, limit: u16) -> Result<u64, StoreError> {
+        let told = self.told.load(Ordering::Acquire);
+        let untold = Statement::new(
+            "SELECT sequence FROM feed WHERE sequence > $1 ORDER BY sequence LIMIT $2",
+        );
+        let untold = self.fetch_all(&untold.bind(told).bind(limit)).await?;
+        if let Some(last) = untold.last() {
+            self.told
+                .store(last.integer("sequence")?, Ordering::Release);
+        }
+        Ok(untold.len() as u64)
+    }
+
     /// Finishes what waits to be written, refuses what comes after, and leaves one clean file.
     pub(super) async fn close(&self) -> Result<(), StoreError> {
         use sqlx::Connection as _;
@@ -133,7 +163,10 @@ impl Sqlite {
         let connection = self.writer.close().await;
         self.reader.close().await;
         if let Some(mut connection) = connection {
-            run(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
+            // The last of those that share the file cuts the log off when it closes it.
+            if self.turns == Turns::Alone {
+                run(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
+            }
             connection.close().await.map_err(fault)?;
         }
         Ok(())

@@ -1,17 +1,20 @@
 //! Opening the file: lock, connect, migrate.
 
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tokio::time::{Duration, Instant, sleep};
 
-use super::super::error::{fault, migration_fault};
+use super::super::error::{fault, migration_fault, unavailable};
 use super::super::open::{StoreHandle, stores};
 use super::super::{Database, DirectoryLock};
 use super::Sqlite;
+use super::turns::Turns;
 use super::writer::Writer;
 use crate::store::{StoreError, Stores};
 
@@ -19,6 +22,11 @@ static MIGRATOR: Migrator = sqlx::migrate!("./migrations/sqlite");
 
 /// The database's file in the data directory.
 const FILE_NAME: &str = "faktor.db";
+/// Locked by the process that opens a shared data directory.
+const OPENING_FILE_NAME: &str = "faktor-opening.lock";
+/// How long to wait for others that open it, and migrate; and how often to look.
+const OPENING_TIMEOUT: Duration = Duration::from_mins(5);
+const OPENING_PAUSE: Duration = Duration::from_millis(10);
 /// How long to wait for a program that holds the database, such as a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a connection.
@@ -41,6 +49,8 @@ pub struct SqliteOptions {
     pub reader_cache_kib: u32,
     /// Writes of one transaction, at most; 1 does without group commit.
     pub max_batch: usize,
+    /// Whether other processes work on the data directory, too: the nodes of a cluster on one host.
+    pub shared: bool,
     /// Further pragmas of the writer, such as a limit on the file's size.
     pub writer_pragmas: Vec<(String, String)>,
 }
@@ -53,6 +63,7 @@ impl Default for SqliteOptions {
             // The system's own cache is behind it.
             reader_cache_kib: 512,
             max_batch: 256,
+            shared: false,
             writer_pragmas: Vec::new(),
         }
     }
@@ -69,7 +80,12 @@ impl SqliteStore {
         directory: &Path,
         options: SqliteOptions,
     ) -> Result<(Stores, StoreHandle), StoreError> {
-        let lock = Arc::new(DirectoryLock::take(directory)?);
+        let shared = options.shared;
+        let lock = Arc::new(if shared {
+            DirectoryLock::share(directory)?
+        } else {
+            DirectoryLock::take(directory)?
+        });
         let base = SqliteConnectOptions::new()
             .filename(directory.join(FILE_NAME))
             .busy_timeout(BUSY_TIMEOUT)
@@ -93,8 +109,27 @@ impl SqliteStore {
             .pragma("cache_size", format!("-{}", options.reader_cache_kib))
             .thread_name(|number| format!("store-reader-{number}"));
 
+        let opening = if shared {
+            Some(turn_to_open(directory).await?)
+        } else {
+            None
+        };
         let mut connection = writing.connect().await.map_err(fault)?;
         migrate(&mut connection).await?;
+        drop(opening);
+        let last_place = sqlx::query_scalar("SELECT COALESCE(MAX(sequence), 0) FROM feed")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(fault)?;
+        let turns = if shared {
+            // The writer waits for its turn by itself.
+            writing = writing.busy_timeout(Duration::ZERO);
+            connection.close().await.map_err(fault)?;
+            connection = writing.connect().await.map_err(fault)?;
+            Turns::Shared
+        } else {
+            Turns::Alone
+        };
         let reader = SqlitePoolOptions::new()
             .max_connections(options.readers)
             .acquire_timeout(READ_TIMEOUT)
@@ -103,9 +138,48 @@ impl SqliteStore {
             // A file does not hang up: no ping before each use.
             .test_before_acquire(false)
             .connect_lazy_with(reading);
-        let writer = Writer::start(connection, writing, options.max_batch, Arc::clone(&lock));
-        let database = Database::Sqlite(Sqlite::new(reader, writer));
+        let writer = Writer::start(
+            connection,
+            writing,
+            turns,
+            options.max_batch,
+            Arc::clone(&lock),
+        );
+        let database = Database::Sqlite(Sqlite::new(reader, writer, turns, last_place));
         Ok(stores(database, Some(lock)))
+    }
+}
+
+/// Lets one process at a time make the file and bring its schema up to date, until the answer is
+/// dropped.
+async fn turn_to_open(directory: &Path) -> Result<File, StoreError> {
+    let failed = |error: std::io::Error| {
+        let directory = directory.display();
+        unavailable(format!(
+            "the data directory {directory} can't be locked: {error}"
+        ))
+    };
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(directory.join(OPENING_FILE_NAME))
+        .map_err(failed)?;
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if started.elapsed() < OPENING_TIMEOUT => {
+                sleep(OPENING_PAUSE).await;
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(unavailable(
+                    "another node is still opening the data directory",
+                ));
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
     }
 }
 

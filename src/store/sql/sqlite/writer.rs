@@ -18,6 +18,7 @@ use super::super::DirectoryLock;
 use super::super::error::{fault, unavailable};
 use super::super::prepared::PreparedCommit;
 use super::batch;
+use super::turns::Turns;
 use crate::store::StoreError;
 
 /// Jobs that wait before callers do.
@@ -113,6 +114,7 @@ impl Writer {
     pub(super) fn start(
         connection: SqliteConnection,
         options: SqliteConnectOptions,
+        turns: Turns,
         max_batch: usize,
         lock: Arc<DirectoryLock>,
     ) -> Self {
@@ -123,6 +125,7 @@ impl Writer {
             jobs,
             connection: Some(connection),
             options,
+            turns,
             max_batch,
             failing: Arc::clone(&failing),
             events: Arc::clone(&events),
@@ -230,6 +233,7 @@ struct Task {
     /// `None` after a fault: the next batch starts on a fresh one.
     connection: Option<SqliteConnection>,
     options: SqliteConnectOptions,
+    turns: Turns,
     /// Jobs of one transaction.
     max_batch: usize,
     failing: Arc<AtomicBool>,
@@ -276,6 +280,7 @@ impl Task {
                 self.connection = None;
                 self.failing.store(true, Ordering::Release);
             }
+            self.turns.let_others_go_first().await;
         }
         for reply in closing {
             let _ = reply.send(self.connection.take());
@@ -332,8 +337,8 @@ impl Task {
             Some(connection) => connection,
             none => none.insert(self.options.connect().await.map_err(fault)?),
         };
-        run(connection, "BEGIN IMMEDIATE").await?;
-        let verdicts = batch::write(connection, &batch.commits).await?;
+        self.turns.begin(connection).await?;
+        let verdicts = batch::write(connection, &batch.commits, self.turns).await?;
         for work in &mut batch.works {
             run_isolated(connection, work.as_mut()).await?;
         }
@@ -413,7 +418,7 @@ mod tests {
             .await
             .unwrap();
             let lock = Arc::new(DirectoryLock::take(directory.path()).unwrap());
-            let writer = Writer::start(connection, options.clone(), 256, lock);
+            let writer = Writer::start(connection, options.clone(), Turns::Alone, 256, lock);
             Self {
                 writer,
                 options,
