@@ -12,18 +12,27 @@
 mod checker;
 mod client;
 mod cluster;
+mod crashes;
 #[path = "../domain_fixture/mod.rs"]
 #[expect(dead_code, reason = "a fixture of which this suite needs a part")]
 mod domain_fixture;
 mod evidence;
+mod faults;
 mod link;
 mod load;
 mod node;
+mod orders;
+#[path = "../faults/own_server.rs"]
+mod own_server;
+mod postgres;
 mod recording;
 mod report;
+mod schedule;
 mod single;
+mod support;
 mod trial;
 
+use support::backends;
 use tokio::sync::{Mutex, MutexGuard};
 
 /// One trial at a time: each wants the whole machine.

@@ -19,8 +19,6 @@ const TAIL_BYTES: u64 = 6_000;
 pub(crate) struct Node {
     pub(crate) name: String,
     environment: Vec<(String, String)>,
-    /// Programs that the node is started by, such as one that plays with its clock.
-    wrapper: Vec<String>,
     log: PathBuf,
     process: Option<Child>,
 }
@@ -31,7 +29,6 @@ impl Node {
         Self {
             name,
             environment,
-            wrapper: Vec::new(),
             log,
             process: None,
         }
@@ -43,11 +40,6 @@ impl Node {
         self.environment.push((key.to_owned(), value.into()));
     }
 
-    /// From the next start on.
-    pub(crate) fn run_by(&mut self, wrapper: &[&str]) {
-        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
-    }
-
     /// Starts the process, which is not ready yet; where in the log its story begins.
     pub(crate) fn launch(&mut self) -> u64 {
         assert!(self.process.is_none(), "{} runs already", self.name);
@@ -57,11 +49,9 @@ impl Node {
             .open(&self.log)
             .expect("a log");
         let begin = log.metadata().expect("its length").len();
-        let mut words = self.wrapper.clone();
-        words.extend([binary(), "serve".to_owned()]);
-        let mut command = Command::new(&words[0]);
+        let mut command = Command::new(binary());
         command
-            .args(&words[1..])
+            .arg("serve")
             .current_dir(self.log.parent().expect("a directory"))
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())

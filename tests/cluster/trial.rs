@@ -28,6 +28,8 @@ const LOOKS: usize = 4;
 pub(crate) struct Trial {
     pub(crate) cluster: Cluster,
     pub(crate) load: Load,
+    /// Series of probes so far: each has keys of its own.
+    pub(crate) probes: usize,
     name: String,
     seed: u64,
     faults: Vec<String>,
@@ -50,6 +52,7 @@ impl Trial {
         Self {
             cluster,
             load,
+            probes: 0,
             name: name.to_owned(),
             seed,
             faults: Vec::new(),
