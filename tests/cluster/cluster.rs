@@ -17,7 +17,7 @@ const EMAIL: &str = "admin@faktor.test";
 const PASSWORD: &str = "correct horse battery";
 
 /// What every node of a test is told.
-const SETTINGS: [(&str, &str); 13] = [
+const SETTINGS: [(&str, &str); 14] = [
     ("FAKTOR__SERVER__LISTEN", "127.0.0.1:0"),
     ("FAKTOR__SERVER__DRAIN_TIMEOUT_S", "20"),
     ("FAKTOR__EFFECTS__FIRST_DELAY_MS", "50"),
@@ -31,6 +31,7 @@ const SETTINGS: [(&str, &str); 13] = [
     ("FAKTOR__MAIL__PER_HOST_PER_MINUTE", "100000"),
     ("FAKTOR__AUTH__ACCESS_TOKEN_TTL_S", "86400"),
     ("FAKTOR__LOG__FORMAT", "json"),
+    ("FAKTOR__LOG__FILTER", "info,faktor::http=warn,ractor_cluster=error"),
     ("FAKTOR_ADMIN_EMAIL", EMAIL),
     ("FAKTOR_ADMIN_PASSWORD", PASSWORD),
 ];
