@@ -1,6 +1,5 @@
 //! Puts a node together from its configuration: the only place that names concrete backends.
 
-use std::future::{pending, ready};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -11,11 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::actors::auth_cache::AuthHandle;
 use crate::actors::auth_cache::accounts::found_from_environment;
-use crate::actors::ownership::{Ownership, machine_ms};
-use crate::actors::root::{Foundation, Parts, Probe, RunningActors};
+use crate::actors::root::{Foundation, Parts, RunningActors};
 use crate::clock::Clock;
-use crate::cluster::links::LinkTls;
-use crate::cluster::{self, Cluster, Identity, JoinError};
+use crate::cluster::JoinError;
 use crate::config::Config;
 use crate::http::serve::{IDLE_TIMEOUT, Limits, serve};
 use crate::http::{self, Services};
@@ -28,9 +25,11 @@ use crate::store::sql::StoreHandle;
 use crate::telemetry;
 
 mod backends;
+mod membership;
 
 use backends::Backends;
-pub use backends::{BackendError, BackendErrors, open_stores};
+pub use backends::{BackendError, BackendErrors, open_book, open_stores};
+use membership::Membership;
 
 /// Why a node did not start. Each is a sentence for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +60,7 @@ pub struct App {
     pub setup_url: Option<String>,
     pub services: Services,
     actors: RunningActors,
-    cluster: Option<Cluster>,
+    membership: Membership,
     store: StoreHandle,
     cache: SharedCache,
     server: JoinHandle<()>,
@@ -99,11 +98,7 @@ impl App {
             oidc,
         } = Backends::open(&config, &public_url, &clock).await?;
         let payments = Arc::new(payments);
-        let ownership = match config.cluster.listen_address() {
-            // What it owns it is told when it joins.
-            Some(_) => Ownership::nothing(machine_ms),
-            None => Ownership::alone(stores.cluster.highest_epoch().await?),
-        };
+        let ownership = membership::ownership(&config, &stores).await?;
         let environment = |name: &str| std::env::var(name).ok();
         found_from_environment(&stores, &clock, environment).await?;
         let auth =
@@ -129,23 +124,11 @@ impl App {
             },
             auth,
             cache: cache.clone(),
-            probes: with_cluster(probes, &config, &ownership),
+            probes: membership::with_cluster(probes, &config, &ownership),
             ownership,
         });
         let actors = RunningActors::start(parts.clone()).await?;
-        let cluster = match identity(&config, address) {
-            None => None,
-            Some(identity) => {
-                let foundation = cluster::Foundation {
-                    store: Arc::clone(&stores.cluster),
-                    invoices: parts.invoices.clone(),
-                    outbox: parts.outbox.clone(),
-                    cache: cache.clone(),
-                    identity,
-                };
-                Some(Cluster::join(foundation).await?)
-            }
-        };
+        let membership = membership::join(&config, address, &stores, &parts, &cache).await?;
         let metrics = metrics.await.unwrap_or_else(|_| telemetry::metrics());
         let services = Services {
             public_url: public_url.as_str().into(),
@@ -158,7 +141,7 @@ impl App {
             outbox: parts.outbox,
             payments: Arc::clone(&payments),
             node: actors.handle(),
-            cluster: cluster.as_ref().map(Cluster::handle),
+            cluster: membership.handle(),
             metrics: metrics.clone(),
             config: Arc::clone(&config),
         };
@@ -185,7 +168,7 @@ impl App {
             setup_url,
             services,
             actors,
-            cluster,
+            membership,
             store,
             cache,
             server: tokio::spawn(server),
@@ -197,15 +180,9 @@ impl App {
 
     /// Resolves with the reason when the node can't go on.
     pub async fn failed(&self) -> String {
-        let cluster_failed = async {
-            match &self.cluster {
-                Some(cluster) => cluster.failed().await,
-                None => pending().await,
-            }
-        };
         tokio::select! {
             reason = self.actors.failed() => reason,
-            reason = cluster_failed => reason,
+            reason = self.membership.failed() => reason,
         }
     }
 
@@ -213,7 +190,7 @@ impl App {
     pub async fn stop(mut self) {
         self.actors.begin_drain();
         // While it hands over it still takes requests, and finds the way for them.
-        if let Some(cluster) = &self.cluster {
+        if let Membership::Together(cluster) = &self.membership {
             cluster.hand_over(self.drain_timeout).await;
         }
         self.stopping.cancel();
@@ -225,9 +202,7 @@ impl App {
             self.server.abort();
         }
         self.actors.stop(self.drain_timeout).await;
-        if let Some(cluster) = self.cluster {
-            cluster.leave().await;
-        }
+        self.membership.leave().await;
         if let Some(deliveries) = self.deliveries
             && tokio::time::timeout(self.drain_timeout, deliveries)
                 .await
@@ -242,37 +217,6 @@ impl App {
             tracing::error!(%error, "the store could not be closed cleanly; nothing acknowledged is lost");
         }
     }
-}
-
-/// A node whose lease is over answers for nothing.
-fn with_cluster(mut probes: Vec<Probe>, config: &Config, ownership: &Ownership) -> Vec<Probe> {
-    if config.cluster.listen_address().is_some() {
-        let ownership = ownership.clone();
-        probes.push(Probe::required("cluster", move || {
-            let is_good = ownership.is_within_term();
-            ready(is_good.then_some(()).ok_or("this node's lease is over"))
-        }));
-    }
-    probes
-}
-
-/// What this node says of itself to others; none if it works alone.
-fn identity(config: &Config, address: SocketAddr) -> Option<Identity> {
-    let cluster = &config.cluster;
-    let tls = cluster.has_tls().then(|| LinkTls {
-        cert: cluster.tls_cert.clone().into(),
-        key: cluster.tls_key.clone().into(),
-        ca: cluster.tls_ca.clone().into(),
-    });
-    Some(Identity {
-        listen: cluster.listen_address()?,
-        advertise: cluster.advertise.clone(),
-        name: cluster.node_name.clone(),
-        http: format!("http://{}", reachable(address)),
-        cookie: cluster.cookie.clone(),
-        tls,
-        ttl: Duration::from_millis(cluster.lease_ttl_ms),
-    })
 }
 
 fn limits(config: &Config) -> Limits {

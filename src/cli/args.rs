@@ -41,6 +41,9 @@ pub enum Command {
     /// Manages users while the node is stopped
     #[command(subcommand)]
     User(User),
+    /// Looks after a cluster of nodes
+    #[command(subcommand)]
+    Cluster(Cluster),
     /// Looks at the configuration
     #[command(subcommand)]
     Config(Config),
@@ -128,6 +131,21 @@ pub struct UserOrganization {
     /// Founds an organization of this name; the user becomes its administrator
     #[arg(long, value_name = "NAME")]
     pub new_organization: Option<String>,
+}
+
+/// `faktor cluster`. Needs the nodes' own `storage` settings.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Cluster {
+    /// Shows the nodes, what each owns, and how much of its lease is left
+    Status,
+    /// Lets a node give away what it owns, such as before it is stopped for long
+    Drain {
+        /// The node's name
+        node: String,
+        /// Lets it take part again
+        #[arg(long)]
+        back: bool,
+    },
 }
 
 /// `faktor config`.

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::telemetry;
 
 pub mod args;
+pub mod cluster;
 pub mod config;
 pub mod demo;
 pub mod health;
@@ -59,6 +60,11 @@ fn carry_out(cli: Cli) -> Result<(), Failure> {
         Command::User(command) => {
             let config = configure(named.as_deref())?;
             runtime()?.block_on(user::run(command, &config, &Clock::System, &mut out))?;
+            Ok(())
+        }
+        Command::Cluster(command) => {
+            let config = configure(named.as_deref())?;
+            runtime()?.block_on(cluster::run(command, &config, &mut out))?;
             Ok(())
         }
         Command::Serve => {

@@ -16,6 +16,7 @@ use crate::actors::outbox::OutboxHandle;
 use crate::store::cache::{Peers, SharedCache};
 use crate::store::cluster::ClusterStore;
 
+mod alone;
 pub mod gateway;
 mod inbound;
 pub mod links;
@@ -31,6 +32,7 @@ pub mod tenure;
 mod watching;
 pub mod wire;
 
+pub use alone::Alone;
 use router::Router;
 pub use session::{Identity, JoinError};
 use shared::Shared;

@@ -39,6 +39,15 @@ pub enum JoinError {
          stop that one"
     )]
     NameTaken { name: String, address: String },
+    #[error(
+        "the node {name} at {address} works on this database as a part of a cluster; give this one \
+         cluster.listen, too, or stop that one"
+    )]
+    ClusterAtWork { name: String, address: String },
+    #[error(
+        "a node that works alone is at work on this database; give it cluster.listen, too, or stop it"
+    )]
+    AloneAtWork,
     #[error("the cluster's book can't be read or written: {0}")]
     Store(#[from] StoreError),
 }
@@ -145,6 +154,13 @@ impl Session {
 async fn enter(shared: &Shared, node: &NewNode, ttl: Duration) -> Result<(), JoinError> {
     let deadline = Instant::now() + ttl + Duration::from_secs(1);
     loop {
+        if is_taken_by_one_alone(shared).await? {
+            if Instant::now() >= deadline {
+                return Err(JoinError::AloneAtWork);
+            }
+            sleep(ASK_AGAIN).await;
+            continue;
+        }
         let began = shared.ownership.now();
         match shared.store.join(node, ttl).await {
             Ok(()) => {
@@ -175,4 +191,10 @@ async fn enter(shared: &Shared, node: &NewNode, ttl: Duration) -> Result<(), Joi
         }
         sleep(ASK_AGAIN).await;
     }
+}
+
+async fn is_taken_by_one_alone(shared: &Shared) -> Result<bool, StoreError> {
+    let view = shared.store.view().await?;
+    let mut live = view.nodes.iter().filter(|record| record.is_live());
+    Ok(live.any(NodeRecord::works_alone))
 }

@@ -45,6 +45,8 @@ pub(super) struct Steward {
     session: Arc<Session>,
     events: Receiver<LinkEvent>,
     renew_at: Instant,
+    /// When the first lease of another node runs out, unless it is renewed.
+    expires_at: Option<Instant>,
     /// Whether the last renewal failed, so that it is said once.
     is_troubled: bool,
 }
@@ -69,6 +71,7 @@ impl Steward {
         let mut steward = Self {
             events: session.links.events(),
             renew_at: Instant::now() + identity.ttl / RENEW_AFTER,
+            expires_at: None,
             shared,
             identity,
             session,
@@ -110,7 +113,9 @@ impl Steward {
                     return;
                 }
             }
-            look_at = self.renew_at;
+            look_at = self
+                .expires_at
+                .map_or(self.renew_at, |at| at.min(self.renew_at));
         }
     }
 
@@ -189,9 +194,21 @@ impl Steward {
         Ok(self.shared.set_view(view))
     }
 
+    /// When to look whether another node's lease has run out.
+    fn next_expiry(&self, view: &ClusterView) -> Option<Instant> {
+        let others = view
+            .nodes
+            .iter()
+            .filter(|record| record.is_live() && record.node.boot != self.session.boot);
+        let left = others.map(|record| record.left).min()?;
+        let left = Duration::try_from(left).unwrap_or_default();
+        Some(Instant::now() + left + LOOK_PAUSE)
+    }
+
     /// Reads the book and does what follows from it.
     async fn act(&mut self) -> Result<Next, StoreError> {
         let view = self.read().await?;
+        self.expires_at = self.next_expiry(&view);
         let changes = self.session.tenure().learn(&view);
         self.lost(&changes.lost);
         self.granted(&changes.granted, "the book says so");
@@ -215,6 +232,7 @@ impl Steward {
             for boot in plan.bury {
                 if self.shared.store.bury(boot, Gone::Expired).await? {
                     tracing::warn!(node.boot = %boot, "a node's lease ran out");
+                    self.shared.broadcast(&News::Look);
                 }
             }
             return Ok(Next::GoOn);

@@ -62,7 +62,7 @@ async fn liveness() -> Result<Response, ApiError> {
 )]
 async fn readiness(State(app): State<App>) -> Result<Response, ApiError> {
     let dependencies = app.node.dependencies().await;
-    let status = if app.node.is_draining() {
+    let status = if app.is_draining() {
         "draining"
     } else if dependencies.iter().all(|it| it.ok || !it.required) {
         "ok"

@@ -96,6 +96,17 @@ impl std::ops::Deref for AppState {
     }
 }
 
+impl Services {
+    /// Whether the node wants no more work: it ends, or an operator takes it out of its cluster.
+    pub fn is_draining(&self) -> bool {
+        let of_cluster = self
+            .cluster
+            .as_ref()
+            .is_some_and(ClusterHandle::is_draining);
+        of_cluster || self.node.is_draining()
+    }
+}
+
 /// Every documented route: a resource's file gives its own.
 const RESOURCES: [fn() -> OpenApiRouter<App>; 15] = [
     invoices::routes,

@@ -34,7 +34,7 @@ pub struct NewNode {
     pub boot: BootId,
     /// The operator's name for it: the same over all its starts, of one node at a time.
     pub name: String,
-    /// `host:port` at which other nodes reach it.
+    /// `host:port` at which other nodes reach it; empty: it works alone.
     pub address: String,
     /// Its own HTTP address, for operators.
     pub http: String,
@@ -53,6 +53,8 @@ pub enum Gone {
     Expired,
     /// Its process was found gone: the connection closed and its address refused another one.
     Refused,
+    /// It works alone, and so does the one that came after it.
+    Replaced,
 }
 
 impl Gone {
@@ -61,6 +63,7 @@ impl Gone {
             Self::Left => "left",
             Self::Expired => "expired",
             Self::Refused => "refused",
+            Self::Replaced => "replaced",
         }
     }
 }
@@ -78,6 +81,11 @@ pub struct NodeRecord {
 }
 
 impl NodeRecord {
+    /// Whether it has no address: it shares its storage with nobody.
+    pub fn works_alone(&self) -> bool {
+        self.node.address.is_empty()
+    }
+
     /// Whether it may own shards.
     pub fn is_live(&self) -> bool {
         self.gone.is_none() && self.left.is_positive()

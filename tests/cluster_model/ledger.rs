@@ -96,10 +96,7 @@ impl Ledger {
     /// The version that a request made, as far as a snapshot of this version remembers.
     pub(crate) fn remembered(&self, invoice: usize, version: usize, id: u64) -> Option<usize> {
         let history = &self.invoices[invoice].history[..version];
-        history
-            .iter()
-            .position(|old| old.id == id)
-            .map(|at| at + 1)
+        history.iter().position(|old| old.id == id).map(|at| at + 1)
     }
 
     pub(crate) fn shown(&self, invoice: usize) -> usize {

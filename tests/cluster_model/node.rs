@@ -59,7 +59,10 @@ impl World {
         self.processes[pid].round = round;
         self.processes[pid].call = id;
         self.timer(pid, CALL_MS, Step::BookReplied(id, None));
-        if self.faults.lost_at_book(&mut self.random, self.processes[pid].slot) {
+        if self
+            .faults
+            .lost_at_book(&mut self.random, self.processes[pid].slot)
+        {
             trace!(self, "p{pid}: {call:?} is lost");
             return;
         }
@@ -95,7 +98,10 @@ impl World {
         if !matches!(reply, BookReply::View(_)) {
             trace!(self, "book: p{pid} {call:?} -> {reply:?}");
         }
-        if self.faults.lost_at_book(&mut self.random, self.processes[pid].slot) {
+        if self
+            .faults
+            .lost_at_book(&mut self.random, self.processes[pid].slot)
+        {
             trace!(self, "p{pid}: the reply is lost");
             return;
         }
@@ -187,7 +193,11 @@ impl World {
             .renewed(process.began, Duration::from_millis(TERM_MS));
         process.tenure = Some(Tenure::new(process.boot, process.ownership.clone()));
         process.buried_alive_at = None;
-        trace!(self, "p{pid} joined as {:?}", self.processes[pid].boot.0.as_u128());
+        trace!(
+            self,
+            "p{pid} joined as {:?}",
+            self.processes[pid].boot.0.as_u128()
+        );
         self.nudge_others(pid);
         self.look(pid);
     }
@@ -311,7 +321,11 @@ impl World {
         };
         if self.mutation == Some(Mutation::MovedWhileServing) {
             let boot = process.boot;
-            self.call_book(pid, Round::HandingOver(moved), BookCall::HandOver(boot, moved));
+            self.call_book(
+                pid,
+                Round::HandingOver(moved),
+                BookCall::HandOver(boot, moved),
+            );
             return;
         }
         tenure.begin_leaving(moved.shard);
@@ -345,7 +359,11 @@ impl World {
                 tenure.let_go(moved.shard, moved.epoch);
             }
             let boot = process.boot;
-            self.call_book(pid, Round::HandingOver(moved), BookCall::HandOver(boot, moved));
+            self.call_book(
+                pid,
+                Round::HandingOver(moved),
+                BookCall::HandOver(boot, moved),
+            );
         } else if local >= until {
             tenure.stay(moved.shard);
             self.next_move(pid);
@@ -401,9 +419,15 @@ impl World {
         let id = self.id();
         trace!(self, "p{pid} says that {} is dead", boot.0.as_u128());
         // Beside the rounds: its own task.
-        if !self.faults.lost_at_book(&mut self.random, self.processes[pid].slot) {
+        if !self
+            .faults
+            .lost_at_book(&mut self.random, self.processes[pid].slot)
+        {
             let delay = self.delay();
-            self.after(delay, Event::Book(pid, id, BookCall::Bury(boot, Gone::Refused)));
+            self.after(
+                delay,
+                Event::Book(pid, id, BookCall::Bury(boot, Gone::Refused)),
+            );
         }
         self.timer(pid, 20, Step::Nudge);
     }

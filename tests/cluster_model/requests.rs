@@ -142,7 +142,10 @@ impl World {
         };
         let until = self.local(pid) + DEADLINE_MS;
         self.wanted[wanted].asked = Some((pid, until));
-        trace!(self, "client asks p{pid} {wanted}: {:?}", self.wanted[wanted]);
+        trace!(
+            self,
+            "client asks p{pid} {wanted}: {:?}", self.wanted[wanted]
+        );
         self.processes[pid].pending.push(Pending {
             id,
             wanted,
@@ -306,7 +309,10 @@ impl World {
             }
             Outcome::Read(version, by, accepted_at) => {
                 self.take_pending(pid, id);
-                trace!(self, "client hears: {wanted} reads version {version} of p{by}");
+                trace!(
+                    self,
+                    "client hears: {wanted} reads version {version} of p{by}"
+                );
                 let asked = &mut self.wanted[wanted];
                 asked.answered = true;
                 asked.asked = None;

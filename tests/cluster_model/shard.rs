@@ -144,7 +144,10 @@ impl World {
 
     fn call_store(&mut self, pid: Pid, op: u64, invoice: usize, call: StoreCall) {
         self.timer(pid, STORE_MS, Step::StoreReplied(invoice, op, None));
-        if self.faults.lost_at_store(&mut self.random, self.processes[pid].slot) {
+        if self
+            .faults
+            .lost_at_store(&mut self.random, self.processes[pid].slot)
+        {
             return;
         }
         let delay = self.delay();
@@ -160,12 +163,18 @@ impl World {
             }
         };
         trace!(self, "store: p{pid} {call:?} -> {result:?}");
-        if self.faults.lost_at_store(&mut self.random, self.processes[pid].slot) {
+        if self
+            .faults
+            .lost_at_store(&mut self.random, self.processes[pid].slot)
+        {
             return;
         }
         let reply = StoreReply { result, of_claim };
         let delay = self.delay();
-        self.after(delay, Event::At(pid, Step::StoreReplied(invoice, op, Some(reply))));
+        self.after(
+            delay,
+            Event::At(pid, Step::StoreReplied(invoice, op, Some(reply))),
+        );
     }
 
     pub(crate) fn store_replied(

@@ -22,8 +22,8 @@ mod stores;
 
 pub use error::{BackendError, BackendErrors};
 use outside::{open_events, open_mail, open_media, open_oidc, open_payments};
-pub use stores::open_stores;
 use stores::{lock_data_dir, open_cache, open_invoices};
+pub use stores::{open_book, open_stores};
 
 /// What the configuration chose for each seam.
 pub(super) struct Backends {

@@ -15,16 +15,25 @@ use crate::store::{StoreError, Stores};
 /// Opens the relational store that the configuration names.
 pub async fn open_stores(config: &Config) -> Result<(Stores, StoreHandle), BackendError> {
     if config.storage.relational.is_empty() {
-        open_sqlite(config).await
+        open_sqlite(config, config.cluster.listen_address().is_some()).await
     } else {
         open_postgres(config).await
     }
 }
 
-async fn open_sqlite(config: &Config) -> Result<(Stores, StoreHandle), BackendError> {
+/// Opens the relational store beside nodes that are at work on it.
+pub async fn open_book(config: &Config) -> Result<(Stores, StoreHandle), BackendError> {
+    if config.storage.relational.is_empty() {
+        open_sqlite(config, true).await
+    } else {
+        open_postgres(config).await
+    }
+}
+
+async fn open_sqlite(config: &Config, shared: bool) -> Result<(Stores, StoreHandle), BackendError> {
     let data_dir = &config.storage.data_dir;
     let options = SqliteOptions {
-        shared: config.cluster.listen_address().is_some(),
+        shared,
         ..SqliteOptions::default()
     };
     let opened = SqliteStore::open(data_dir, options).await;

@@ -306,6 +306,7 @@ fn node_record(row: &Row) -> Result<NodeRecord, StoreError> {
         Some("left") => Some(Gone::Left),
         Some("expired") => Some(Gone::Expired),
         Some("refused") => Some(Gone::Refused),
+        Some("replaced") => Some(Gone::Replaced),
         Some(other) => return Err(corrupt(format!("a node is gone as {other}"))),
     };
     Ok(NodeRecord {
