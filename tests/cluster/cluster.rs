@@ -236,6 +236,22 @@ impl Cluster {
         token.expect("a token").to_owned()
     }
 
+    /// How many shards a node owns, as another one reads it in the book.
+    pub(crate) async fn shards_of(&self, node: usize) -> u64 {
+        let asked = self.running().into_iter().find(|other| *other != node);
+        let asked = self.address(asked.expect("another node"));
+        let url = format!("{}/v1/cluster", asked.expect("an address"));
+        let request = Client::new().get(url).bearer_auth(&self.token);
+        let answer = request.send().await.expect("an answer");
+        let body: Value = answer.json().await.expect("JSON");
+        let nodes = body["nodes"].as_array().expect("nodes");
+        nodes
+            .iter()
+            .filter(|member| member["name"] == self.nodes[node].name && member["state"] != "gone")
+            .filter_map(|member| member["shards"].as_u64())
+            .sum()
+    }
+
     /// Waits until every running node says that it takes requests.
     pub(crate) async fn ready(&self) {
         let client = Client::new();

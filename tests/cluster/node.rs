@@ -61,6 +61,22 @@ impl Node {
         begin
     }
 
+    /// Runs another command of the binary with this node's settings; what it says.
+    pub(crate) async fn command(&self, words: &[&str]) -> String {
+        let mut command = Command::new(binary());
+        command
+            .args(words)
+            .current_dir(self.log.parent().expect("a directory"))
+            .envs(self.environment.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::null());
+        let ended = tokio::task::spawn_blocking(move || command.output()).await;
+        let output = ended.expect("a run").expect("the binary starts");
+        let [said, complained] =
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        assert!(output.status.success(), "{words:?}: {said}{complained}");
+        said
+    }
+
     /// Waits until the log says where the node listens.
     pub(crate) async fn listening(&mut self, begin: u64) -> String {
         let deadline = Instant::now() + PATIENCE;

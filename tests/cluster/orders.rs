@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Method};
+use tokio::time::{Instant, sleep};
 
 use crate::cluster::Setup;
 use crate::report::latencies_between;
@@ -11,6 +11,8 @@ use crate::turn;
 
 /// The goal is 500 ms in an optimized build on a machine of its own; here is neither.
 const P99: Duration = Duration::from_millis(1_500);
+/// A node reads the operator's wish with its next renewal.
+const DRAINED: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_come_and_go_and_no_request_fails() {
@@ -83,19 +85,18 @@ impl Trial {
         self.measured("drain", began)
     }
 
+    /// As an operator does, and until the node owns nothing.
     async fn drain(&mut self, node: usize) {
         let name = self.cluster.nodes[node].name.clone();
         self.note(&format!("drain {name}"));
-        let base = self.cluster.address(0).expect("an address");
-        let answer = Client::new()
-            .request(Method::POST, format!("{base}/v1/cluster/nodes/{name}/drain"))
-            .bearer_auth(&self.cluster.token)
-            .json(&serde_json::json!({}))
-            .send()
-            .await
-            .expect("an answer");
-        // Not every version has it; SIGTERM drains as well.
-        println!("drain {name}: {}", answer.status());
+        let began = Instant::now();
+        let said = self.cluster.nodes[0].command(&["cluster", "drain", &name]);
+        println!("{}", said.await.trim_end());
+        while self.cluster.shards_of(node).await > 0 {
+            assert!(began.elapsed() < DRAINED, "{name} still owns something");
+            sleep(Duration::from_millis(20)).await;
+        }
+        self.note(&format!("{name} owns nothing after {:?}", began.elapsed()));
     }
 
     async fn rolling(&mut self) -> Span {
