@@ -1,0 +1,187 @@
+//! What nodes say to each other keeps its format: golden files of version 1, and a node of that version,
+//! frozen as it was, that talks to the present one.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests stop the test when something is wrong"
+)]
+
+#[path = "../domain_fixture/mod.rs"]
+#[expect(dead_code, reason = "shared with the tests of the domain")]
+mod domain_fixture;
+mod samples;
+mod version_1;
+
+use std::path::PathBuf;
+
+use faktor::cluster::wire::{self, Ask, News, Question, Reply};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// The file of a message: its bytes in hexadecimal, and the same for people to read.
+fn golden(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/wire/version_1");
+    folder.join(format!("{name}.hex"))
+}
+
+fn holds<T>(name: &str, message: &T)
+where
+    T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let written = wire::write(message).unwrap();
+    let path = golden(name);
+    if std::env::var_os("FAKTOR_UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, hex::encode(&written) + "\n").unwrap();
+    }
+    let kept = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    let kept = hex::decode(kept.trim()).unwrap();
+    let read: T = wire::read(&kept).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(&read, message, "{name} is read as something else");
+    // Field by field, whatever their order: what is new must be left out unless it is used.
+    let (kept, written): (Value, Value) =
+        (wire::read(&kept).unwrap(), wire::read(&written).unwrap());
+    assert_eq!(kept, written, "{name} is written in another way");
+}
+
+#[test]
+fn every_question_keeps_its_format() {
+    for (name, ask) in samples::asks() {
+        holds(name, &ask);
+    }
+}
+
+#[test]
+fn every_answer_keeps_its_format() {
+    for (name, reply) in samples::replies() {
+        holds(name, &reply);
+    }
+}
+
+#[test]
+fn all_news_keep_their_format() {
+    for (name, news) in samples::news() {
+        holds(name, &news);
+    }
+}
+
+#[test]
+fn every_golden_file_belongs_to_a_sample() {
+    let mut known: Vec<String> = samples::asks()
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(samples::replies().iter().map(|(name, _)| *name))
+        .chain(samples::news().iter().map(|(name, _)| *name))
+        .map(|name| format!("{name}.hex"))
+        .collect();
+    let folder = golden("x").parent().unwrap().to_owned();
+    let mut files: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    known.sort();
+    files.sort();
+    assert_eq!(known, files);
+}
+
+#[test]
+fn a_node_of_version_1_asks_and_understands_the_answer() {
+    let request = version_1::Request {
+        command: json!({"command": "void", "reason": "entered twice"}),
+        by: json!({"kind": "system"}),
+        key: Some(json!({"key": "order-7", "fingerprint": 7, "keep": true})),
+        expected_version: Some(3),
+        request_id: "r1".to_owned(),
+    };
+    let ask = version_1::Ask {
+        from: samples::boot(1).0,
+        patience_ms: 2_500,
+        hops: 1,
+        what: version_1::Question::Execute {
+            id: samples::invoice_id().to_string(),
+            organization: Some(samples::organization_id().to_string()),
+            request: Box::new(request),
+        },
+    };
+    let heard: Ask = wire::read(&wire::write(&ask).unwrap()).unwrap();
+    let Question::Execute {
+        id,
+        organization,
+        request,
+    } = heard.what
+    else {
+        panic!("{heard:?}");
+    };
+    assert_eq!(id, samples::invoice_id());
+    assert_eq!(organization, Some(samples::organization_id()));
+    assert_eq!(
+        (request.expected_version, heard.patience_ms),
+        (Some(3), 2_500)
+    );
+    assert_eq!(request.key.unwrap().key, "order-7");
+
+    let reply = Reply::Done {
+        invoice: samples::invoice(),
+        replayed: true,
+    };
+    let version_1::Reply::Done { invoice, replayed } =
+        wire::read(&wire::write(&reply).unwrap()).unwrap()
+    else {
+        panic!("another answer");
+    };
+    assert!(replayed);
+    assert_eq!(invoice["id"], samples::invoice_id().to_string());
+    assert_eq!(invoice["version"], samples::invoice().version);
+}
+
+#[test]
+fn a_node_of_version_1_is_asked_and_its_answers_are_understood() {
+    for (name, ask) in samples::asks() {
+        let heard: version_1::Ask = wire::read(&wire::write(&ask).unwrap()).unwrap();
+        assert_eq!(heard.from, ask.from.0, "{name}");
+    }
+    let snapshot = serde_json::to_value(samples::invoice()).unwrap();
+    let answer = version_1::Reply::Found { invoice: snapshot };
+    let Reply::Found { invoice } = wire::read(&wire::write(&answer).unwrap()).unwrap() else {
+        panic!("another answer");
+    };
+    assert_eq!(invoice, samples::invoice());
+    let answer = version_1::Reply::NotOwner {
+        hint: Some(version_1::Hint {
+            owner: samples::boot(2).0,
+            epoch: 9,
+        }),
+    };
+    let Reply::NotOwner { hint: Some(hint) } = wire::read(&wire::write(&answer).unwrap()).unwrap()
+    else {
+        panic!("another answer");
+    };
+    assert_eq!((hint.owner, hint.epoch), (samples::boot(2), 9));
+}
+
+#[test]
+fn fields_of_a_newer_version_are_passed_over_and_its_new_kinds_are_no_messages() {
+    #[derive(Serialize, Deserialize)]
+    struct NewerAsk {
+        from: uuid::Uuid,
+        patience_ms: u64,
+        traceparent: String,
+        what: Value,
+    }
+    let mut newer = NewerAsk {
+        from: samples::boot(1).0,
+        patience_ms: 100,
+        traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
+        what: json!({"Read": {"id": samples::invoice_id(), "as_of": "2026-01-01"}}),
+    };
+    let read: Ask = wire::read(&wire::write(&newer).unwrap()).unwrap();
+    assert_eq!((read.hops, read.patience_ms), (0, 100));
+    newer.what = json!({"Forecast": {"id": samples::invoice_id()}});
+    assert!(wire::read::<Ask>(&wire::write(&newer).unwrap()).is_err());
+    let news = json!({"Weather": {"sunny": true}});
+    assert!(wire::read::<News>(&wire::write(&news).unwrap()).is_err());
+    assert!(wire::read::<News>(&[]).is_err());
+    assert!(wire::read::<Ask>(&[0xc1; 64]).is_err());
+}
