@@ -7,6 +7,8 @@ use std::time::Duration;
 use reqwest::Client;
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
@@ -195,8 +197,19 @@ impl Cluster {
         self.wires.as_ref().expect("wires").mend_all();
     }
 
-    pub(crate) fn pause(&self, node: usize) {
-        self.nodes[node].signal(Signal::STOP);
+    /// SIGSTOP, at a moment when the node does not write to a file that it shares with others: SQLite
+    /// has one lock for all of them, which a stopped process would keep.
+    pub(crate) async fn pause(&self, node: usize) {
+        loop {
+            self.nodes[node].signal(Signal::STOP);
+            let data_dir = self.data_dir();
+            let is_free = self.postgres().is_some() || can_write(&data_dir.join("faktor.db")).await;
+            if is_free && can_write(&data_dir.join("sandbox.db")).await {
+                return;
+            }
+            self.resume(node);
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 
     pub(crate) fn resume(&self, node: usize) {
@@ -271,6 +284,22 @@ impl Cluster {
             }
         }
     }
+}
+
+/// Whether the write lock of an SQLite file can be had.
+async fn can_write(file: &Path) -> bool {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .busy_timeout(Duration::from_millis(700));
+    if !file.exists() {
+        return true;
+    }
+    let Ok(mut connection) = options.connect().await else {
+        return false;
+    };
+    let locked = connection.execute("BEGIN IMMEDIATE; ROLLBACK").await;
+    let _ = connection.close().await;
+    locked.is_ok()
 }
 
 impl Drop for Cluster {

@@ -86,7 +86,7 @@ impl Trial {
         let all: Vec<usize> = self.cluster.running();
         self.back_after(&drafts, &all).await;
         self.note(&format!("SIGSTOP n{} for {time:?}", node + 1));
-        self.cluster.pause(node);
+        self.cluster.pause(node).await;
         let over = Instant::now() + time;
         let others: Vec<usize> = all.into_iter().filter(|&other| other != node).collect();
         let back = {

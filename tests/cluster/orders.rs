@@ -90,8 +90,10 @@ impl Trial {
         let name = self.cluster.nodes[node].name.clone();
         self.note(&format!("drain {name}"));
         let began = Instant::now();
-        let said = self.cluster.nodes[0].command(&["cluster", "drain", &name]);
-        println!("{}", said.await.trim_end());
+        let said = self.cluster.nodes[0]
+            .command(&["cluster", "drain", &name])
+            .await;
+        println!("{}", said.trim_end());
         while self.cluster.shards_of(node).await > 0 {
             assert!(began.elapsed() < DRAINED, "{name} still owns something");
             sleep(Duration::from_millis(20)).await;

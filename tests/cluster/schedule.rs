@@ -27,6 +27,8 @@ enum Step {
     Pause(usize, Duration),
     CutOff(usize, Vec<usize>, Duration),
     Restart(usize),
+    /// One more, which leaves again.
+    Join(Duration),
     CutFromStore(usize, Fault, Duration),
 }
 
@@ -40,28 +42,23 @@ struct Chooser {
 impl Chooser {
     fn next(&mut self) -> Step {
         let node = self.node();
+        let other = (node + 1) % self.nodes;
         match self.random.below(if self.has_store_wires { 12 } else { 10 }) {
-            0..3 => Step::Kill(vec![node]),
-            3 => {
-                let other = (node + 1) % self.nodes;
-                Step::Kill(vec![node, other])
-            }
-            4 => Step::Kill((0..self.nodes).collect()),
-            5 => Step::Pause(node, self.shorter_than_a_lease()),
-            6 => Step::Pause(node, self.longer_than_a_lease()),
+            0..2 => Step::Kill(vec![node]),
+            2 => Step::Kill(vec![node, other]),
+            3 => Step::Kill((0..self.nodes).collect()),
+            4 => Step::Pause(node, self.shorter_than_a_lease()),
+            5 => Step::Pause(node, self.longer_than_a_lease()),
+            6 => Step::CutOff(node, vec![other], self.any_time()),
             7 => {
-                let other = (node + 1) % self.nodes;
-                Step::CutOff(node, vec![other], self.any_time())
-            }
-            8 => {
                 let others = (0..self.nodes).filter(|other| *other != node).collect();
                 Step::CutOff(node, others, self.any_time())
             }
-            9 => Step::Restart(node),
+            8 => Step::Restart(node),
+            9 => Step::Join(self.milliseconds(500, 4_000)),
             _ => {
-                let fault = *self
-                    .random
-                    .pick(&[Fault::Stall, Fault::Refuse, Fault::CutMidAnswer]);
+                let faults = [Fault::Stall, Fault::Refuse, Fault::CutMidAnswer];
+                let fault = *self.random.pick(&faults);
                 Step::CutFromStore(node, fault, self.any_time())
             }
         }
@@ -111,6 +108,12 @@ impl Trial {
                 self.cut_off(node, &others, time).await;
             }
             Step::Restart(node) => self.restart(node).await,
+            Step::Join(time) => {
+                let node = self.join().await;
+                self.run_for(time).await;
+                self.note(&format!("n{} leaves", node + 1));
+                self.cluster.stop(node).await;
+            }
             Step::CutFromStore(node, fault, time) => {
                 if let Some(store) = store {
                     self.cut_from_store(store, node, fault, time).await;

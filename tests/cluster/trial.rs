@@ -88,7 +88,7 @@ impl Trial {
             &violations,
         );
         println!("{report}");
-        write_recording(&self.cluster, &recording);
+        write_recording(&self.cluster, &recording, &report);
         assert!(
             violations.is_empty(),
             "{}: {} rules were broken (seed {}), such as\n{}",
@@ -107,9 +107,11 @@ impl Trial {
 }
 
 /// For whoever looks into a failure.
-fn write_recording(cluster: &Cluster, recording: &[Operation]) {
+fn write_recording(cluster: &Cluster, recording: &[Operation], report: &Report) {
+    let directory = cluster.directory();
     let lines: Vec<String> = recording.iter().map(ToString::to_string).collect();
-    let _ = std::fs::write(cluster.directory().join("recording.txt"), lines.join("\n"));
+    let _ = std::fs::write(directory.join("recording.txt"), lines.join("\n"));
+    let _ = std::fs::write(directory.join("report.txt"), report.to_string());
 }
 
 /// Waits until no invoice has anything pending that could still come to an end.

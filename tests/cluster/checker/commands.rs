@@ -9,7 +9,7 @@ use faktor::domain::invoice::command::Initiator;
 use faktor::domain::invoice::entry::{Entry, Recorded};
 
 use super::{Story, Violations};
-use crate::recording::{Kind, Operation};
+use crate::recording::{Kind, Operation, Reply};
 
 /// Where a command stands.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,9 @@ pub(super) fn check(recording: &[Operation], stories: &[Story<'_>], violations: 
         .iter()
         .map(|operation| (operation.key.as_str(), operation))
         .collect();
+    for operation in recording {
+        answers_are_of_the_invoice(operation, violations);
+    }
     for operation in recording.iter().filter(|one| one.kind != Kind::Read) {
         let found = places.get(operation.key.as_str()).map_or(&[][..], |it| it);
         occurs(operation, found, violations);
@@ -34,6 +37,18 @@ pub(super) fn check(recording: &[Operation], stories: &[Story<'_>], violations: 
         }
         said_once(story, violations);
         in_order(story, &asked, violations);
+    }
+}
+
+/// Whatever happens to nodes and wires: nothing crashes, and nobody is told that the request was wrong.
+fn answers_are_of_the_invoice(operation: &Operation, violations: &mut Violations) {
+    let strange = operation.attempts.iter().any(|attempt| match &attempt.reply {
+        Reply::Unknown { why } => why.starts_with("500"),
+        Reply::Refused { status, .. } => !matches!(status, 404 | 409 | 412),
+        Reply::Done { .. } | Reply::NotTaken { .. } => false,
+    });
+    if strange {
+        violations.note("an answer is about the invoice, or the moment", operation);
     }
 }
 

@@ -386,6 +386,23 @@ fn a_refused_command_that_was_carried_out_is_told() {
 }
 
 #[test]
+fn a_crash_and_a_strange_refusal_are_told() {
+    for reply in [
+        Reply::Unknown {
+            why: "500 internal".to_owned(),
+        },
+        Reply::Refused {
+            status: 422,
+            code: "idempotency_key_reused".to_owned(),
+        },
+    ] {
+        let mut run = Run::good();
+        run.operation("read-last-1").attempts[0].reply = reply;
+        run.breaks("an answer is about the invoice, or the moment");
+    }
+}
+
+#[test]
 fn what_nobody_asked_for_is_told() {
     let mut run = Run::good();
     run.recording
