@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use faktor::clock::Clock;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::cluster::Setup;
@@ -167,6 +170,11 @@ async fn a_clock_that_is_ten_minutes_ahead_harms_nobody() {
         nodes[0].set("FAKETIME_DONT_FAKE_MONOTONIC", "1");
     })
     .await;
+    let said = trial.cluster.nodes[0].log_from(0);
+    let line: Value = serde_json::from_str(said.lines().next().expect("a line")).expect("JSON");
+    let at: Timestamp = line["timestamp"].as_str().unwrap().parse().unwrap();
+    let ahead = at.duration_since(Clock::System.now());
+    assert!(ahead > SignedDuration::from_mins(9), "the clock is right");
     trial.run_for(Duration::from_secs(4)).await;
     // What the others own comes to the one with the wrong clock, and goes back.
     trial.kill(&[1]).await;
