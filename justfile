@@ -41,3 +41,12 @@ bench:
 
 demo:
     cargo run --locked -- demo
+
+# Three nodes on this machine with nothing installed; Ctrl-C ends them.
+cluster:
+    scripts/cluster
+
+# Random faults under load for so long, the same ones for the same seed; then the checker's verdict.
+# FAKTOR_CHAOS_NODES=5 for more nodes, FAKTOR_CHAOS_BINARY for an optimized build.
+chaos SECONDS SEED:
+    FAKTOR_CHAOS_SECONDS={{SECONDS}} FAKTOR_CHAOS_SEED={{SEED}} cargo test --locked --test cluster a_random_schedule -- --nocapture

@@ -51,6 +51,10 @@ pub enum StartError {
     Setup(#[from] crate::actors::auth_cache::accounts::AccountError),
 }
 
+/// How long a node that leaves others behind keeps connections that ask for nothing: long enough for
+/// each client that is at work to hear, with an answer, that it should go elsewhere.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// A running node.
 pub struct App {
     pub address: SocketAddr,
@@ -224,6 +228,11 @@ fn limits(config: &Config) -> Limits {
         header_timeout: Duration::from_secs(config.server.header_timeout_s),
         idle_timeout: IDLE_TIMEOUT,
         max_connections: config.server.max_connections,
+        linger: if config.cluster.listen.is_empty() {
+            Duration::ZERO
+        } else {
+            LINGER
+        },
     }
 }
 

@@ -10,14 +10,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::{HeaderValue, Version, header};
 use axum::response::Response;
 use axum::routing::future::RouteFuture;
+use futures_util::FutureExt as _;
+use futures_util::future::Map;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{Duration, sleep};
+use tokio::time::{Duration, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 
@@ -41,6 +44,9 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Connections open at once. More wait in the kernel's queue.
     pub max_connections: usize,
+    /// At a stop, how long those that ask for nothing are kept: a client whose request is just then on
+    /// its way would not know what came of it. One that asks hears that this was its last answer here.
+    pub linger: Duration,
 }
 
 /// Serves until `stopping`, then lets the requests under way come to their end. Dropped before, it
@@ -54,6 +60,15 @@ pub async fn serve(
     // Makes every route ready once, and not for each request.
     let router = router.with_state(());
     let builder = builder(limits.idle_timeout);
+    let ending = CancellationToken::new();
+    let connection = || Connection {
+        builder: builder.clone(),
+        router: router.clone(),
+        header_timeout: limits.header_timeout,
+        closing: stopping.clone(),
+        // One of its own, so that connections don't meet at one lock.
+        stopping: ending.child_token(),
+    };
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -61,14 +76,7 @@ pub async fn serve(
             accepted = listener.accept(), if connections.len() < limits.max_connections => {
                 match accepted {
                     Ok((stream, _)) => {
-                        let connection = Connection {
-                            builder: builder.clone(),
-                            router: router.clone(),
-                            header_timeout: limits.header_timeout,
-                            // One of its own, so that connections don't meet at one lock.
-                            stopping: stopping.child_token(),
-                        };
-                        connections.spawn(connection.run(stream));
+                        connections.spawn(connection().run(stream));
                     }
                     Err(error) => tokio::select! {
                         () = stopping.cancelled() => break,
@@ -81,8 +89,17 @@ pub async fn serve(
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         metrics::gauge!("faktor_http_connections").set(connections.len() as f64);
     }
+    if !limits.linger.is_zero() {
+        // The kernel took them already, and would cut them off.
+        while let Some(Ok((stream, _))) = listener.accept().now_or_never() {
+            connections.spawn(connection().run(stream));
+        }
+    }
     // Whoever comes now is refused at once.
     drop(listener);
+    let all_ended = async { while connections.join_next().await.is_some() {} };
+    let _ = timeout(limits.linger, all_ended).await;
+    ending.cancel();
     while connections.join_next().await.is_some() {}
 }
 
@@ -119,6 +136,8 @@ struct Connection {
     builder: Builder<TokioExecutor>,
     router: Router,
     header_timeout: Duration,
+    /// From now on each answer is its connection's last.
+    closing: CancellationToken,
     stopping: CancellationToken,
 }
 
@@ -129,6 +148,7 @@ impl Connection {
         let asked = Arc::new(AtomicBool::new(false));
         let service = Edge {
             router: self.router,
+            closing: self.closing,
             asked: Arc::clone(&asked),
         };
         let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
@@ -168,20 +188,39 @@ impl Connection {
 /// The router as hyper calls it.
 struct Edge {
     router: Router,
+    closing: CancellationToken,
     /// Whether any request has come yet.
     asked: Arc<AtomicBool>,
 }
 
+type Answered = Result<Response, Infallible>;
+
 impl hyper::service::Service<Request<Incoming>> for Edge {
     type Response = Response;
     type Error = Infallible;
-    type Future = RouteFuture<Infallible>;
+    type Future = Map<RouteFuture<Infallible>, fn(Answered) -> Answered>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.asked.store(true, Ordering::Relaxed);
+        // HTTP/2 has a word of its own for it, which hyper says at the end.
+        let is_last = request.version() < Version::HTTP_2 && self.closing.is_cancelled();
+        let finish = if is_last { as_the_last } else { as_it_is };
         // A router is always ready.
-        self.router.clone().call(request.map(Body::new))
+        let answering = self.router.clone().call(request.map(Body::new));
+        answering.map(finish)
     }
+}
+
+fn as_it_is(answered: Answered) -> Answered {
+    answered
+}
+
+fn as_the_last(answered: Answered) -> Answered {
+    answered.map(|mut response| {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+        response
+    })
 }
 
 #[cfg(test)]

@@ -111,11 +111,15 @@ async fn run(guard: Running, attempt: Attempt) {
     let Some(invoices) = inner.invoices.upgrade() else {
         return;
     };
-    if needs_claim(effect)
-        && let Err(error) = inner.claim(&invoices, effect).await
-    {
-        tracing::warn!(effect.id = %effect.id, %error, "an attempt could not be noted, so it was not made; tried again later");
-        return;
+    if needs_claim(effect) {
+        match inner.claim(&invoices, effect).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => {
+                tracing::warn!(effect.id = %effect.id, %error, "an attempt could not be noted, so it was not made; tried again later");
+                return;
+            }
+        }
     }
     crash_point("before_effect", Some(effect.kind.name().name()));
     let performed = timeout(EFFECT_TIMEOUT, inner.tools.perform(invoice, effect)).await;
@@ -151,18 +155,20 @@ fn timed_out() -> EffectError {
 }
 
 impl Inner {
+    /// False: the effect was dropped before its attempt began, as those of an invoice that was voided.
     async fn claim(
         &self,
         invoices: &InvoicesHandle,
         effect: &PendingEffect,
-    ) -> Result<(), ExecuteError> {
+    ) -> Result<bool, ExecuteError> {
         let command = Command::ClaimEffect {
             effect: effect.id.clone(),
         };
         let id = effect.id.invoice;
-        invoices
+        let claimed = invoices
             .execute_internal(id, command, Initiator::System, &effect.request_id)
             .await?;
-        Ok(())
+        let claimed = claimed.invoice.effect(&effect.id);
+        Ok(claimed.is_some_and(|effect| effect.claimed))
     }
 }

@@ -71,7 +71,7 @@ async fn open_postgres(config: &Config) -> Result<(Stores, StoreHandle), Backend
 }
 
 /// Locks the data directory if this node keeps anything there besides the database, which SQLite
-/// locks by itself.
+/// locks by itself. Nodes of one cluster on one machine share it.
 pub(super) fn lock_data_dir(
     config: &Config,
     store: StoreHandle,
@@ -81,7 +81,12 @@ pub(super) fn lock_data_dir(
     if storage.relational.is_empty() || !kept_there {
         return Ok(store);
     }
-    match DirectoryLock::take(&storage.data_dir) {
+    let locked = if config.cluster.listen.is_empty() {
+        DirectoryLock::take(&storage.data_dir)
+    } else {
+        DirectoryLock::share(&storage.data_dir)
+    };
+    match locked {
         Ok(lock) => Ok(store.holding(lock)),
         Err(error) => Err(BackendError {
             backend: "data directory",

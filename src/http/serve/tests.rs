@@ -34,6 +34,15 @@ impl Server {
         header_timeout: Duration,
         idle_timeout: Duration,
     ) -> Self {
+        Self::start_lingering(max_connections, header_timeout, idle_timeout, Duration::ZERO).await
+    }
+
+    async fn start_lingering(
+        max_connections: usize,
+        header_timeout: Duration,
+        idle_timeout: Duration,
+        linger: Duration,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (go_on, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
@@ -50,6 +59,7 @@ impl Server {
             header_timeout,
             idle_timeout,
             max_connections,
+            linger,
         };
         let stopping = CancellationToken::new();
         let task = tokio::spawn(serve(listener, router, limits, stopping.clone()));
@@ -196,4 +206,24 @@ async fn more_connections_than_the_bound_wait_until_one_ends() {
     open.pop();
     read_until(&mut waiting, "quick").await;
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_that_was_on_its_way_at_a_stop_is_answered_and_told_that_it_is_the_last() {
+    let server = Server::start_lingering(100, LONG, LONG, LONG).await;
+    let mut idle = server.connect(QUICK).await;
+    read_until(&mut idle, "quick").await;
+    let new = server.connect("").await;
+    server.stopping.cancel();
+    while TcpStream::connect(server.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    for mut stream in [idle, new] {
+        stream.write_all(QUICK.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        in_time(stream.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.contains("connection: close\r\n"), "{answer}");
+        assert!(answer.ends_with("quick"), "{answer}");
+    }
+    in_time(server.task).await.unwrap();
 }

@@ -1,0 +1,134 @@
+//! What the clients asked and what they were told, with when: all that a checker needs to know.
+
+use std::fmt;
+use std::time::Duration;
+
+use faktor::domain::ids::InvoiceId;
+
+/// What is asked of an invoice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Create,
+    Edit,
+    Finalize,
+    Send,
+    /// With a method of the sandbox.
+    Pay(&'static str),
+    RecordPayment,
+    Void,
+    Read,
+}
+
+impl Kind {
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Edit => "edit",
+            Self::Finalize => "finalize",
+            Self::Send => "send",
+            Self::Pay(_) => "pay",
+            Self::RecordPayment => "record_payment",
+            Self::Void => "void",
+            Self::Read => "read",
+        }
+    }
+}
+
+/// One request of a client, with its repeats.
+#[derive(Debug, Clone)]
+pub(crate) struct Operation {
+    /// Its own: mostly the `Idempotency-Key`, and written into what the command leaves behind.
+    pub(crate) key: String,
+    pub(crate) kind: Kind,
+    /// None for a create that was never answered.
+    pub(crate) invoice: Option<InvoiceId>,
+    pub(crate) attempts: Vec<Attempt>,
+}
+
+/// One time that it was asked. Times are since the recording began.
+#[derive(Debug, Clone)]
+pub(crate) struct Attempt {
+    pub(crate) node: usize,
+    pub(crate) began: Duration,
+    pub(crate) ended: Duration,
+    pub(crate) reply: Reply,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Reply {
+    /// Carried out; a charge that brought no money was carried out, too.
+    Done { status: u16, shown: Option<Shown> },
+    /// A no that another attempt would not change.
+    Refused { status: u16, code: String },
+    /// Perhaps it was carried out, perhaps not, or it still will be.
+    Unknown { why: String },
+    /// Surely not carried out: nobody took the connection.
+    NotTaken { why: String },
+}
+
+/// The part of an answered invoice that is compared with the history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shown {
+    pub(crate) version: u64,
+    pub(crate) status: String,
+    pub(crate) number: Option<String>,
+    pub(crate) paid: String,
+}
+
+impl Operation {
+    pub(crate) fn began(&self) -> Duration {
+        self.attempts
+            .first()
+            .map_or(Duration::ZERO, |first| first.began)
+    }
+
+    /// When it was said to be done.
+    pub(crate) fn acknowledged(&self) -> Option<Duration> {
+        let done = |attempt: &&Attempt| matches!(attempt.reply, Reply::Done { .. });
+        self.attempts.iter().find(done).map(|done| done.ended)
+    }
+
+    pub(crate) fn shown(&self) -> Option<&Shown> {
+        self.attempts
+            .iter()
+            .find_map(|attempt| match &attempt.reply {
+                Reply::Done { shown, .. } => shown.as_ref(),
+                _ => None,
+            })
+    }
+
+    pub(crate) fn refused(&self) -> Option<u16> {
+        self.attempts
+            .iter()
+            .find_map(|attempt| match &attempt.reply {
+                Reply::Refused { status, .. } => Some(*status),
+                _ => None,
+            })
+    }
+
+    /// Whether an attempt may have been carried out without anybody having said so.
+    pub(crate) fn is_open(&self) -> bool {
+        self.attempts
+            .iter()
+            .any(|attempt| matches!(attempt.reply, Reply::Unknown { .. }))
+    }
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let invoice = self
+            .invoice
+            .map_or_else(|| "-".to_owned(), |invoice| invoice.to_string());
+        write!(f, "{} {} {invoice}", self.key, self.kind.name())?;
+        for attempt in &self.attempts {
+            let (began, ended) = (attempt.began.as_millis(), attempt.ended.as_millis());
+            write!(
+                f,
+                " | n{} {began}..{ended} ms {:?}",
+                attempt.node + 1,
+                attempt.reply
+            )?;
+        }
+        Ok(())
+    }
+}
