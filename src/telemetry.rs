@@ -55,7 +55,10 @@ where
 {
     // Each actor of the library opens a span for life, which would cost every live invoice. A filter
     // that names the library has its way.
-    let filter = EnvFilter::builder().parse(format!("ractor=warn,ractor_cluster=error,{}", config.filter))?;
+    let filter = EnvFilter::builder().parse(format!(
+        "ractor=warn,ractor_cluster=error,{}",
+        config.filter
+    ))?;
     let is_human = match config.format {
         LogFormat::Auto => is_terminal,
         LogFormat::Human => true,

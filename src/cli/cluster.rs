@@ -43,10 +43,18 @@ async fn carry_out(
     match command {
         Cluster::Status => Ok(show(&book.view().await?, out)?),
         Cluster::Drain { node, back } => {
-            if !book.set_draining(&node, !back).await? {
+            let view = book.view().await?;
+            let boot = live(&view)
+                .find(|record| record.node.name == node)
+                .map(|record| record.node.boot);
+            let is_known = match boot {
+                Some(boot) => book.set_draining(boot, !back).await?,
+                None => false,
+            };
+            if !is_known {
                 return Err(ClusterError::UnknownNode {
                     name: node,
-                    known: known(&book.view().await?),
+                    known: known(&view),
                 });
             }
             if back {

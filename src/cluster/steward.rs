@@ -1,7 +1,6 @@
 //! The one task that keeps a node's membership: renews its lease, reads the book, and takes and hands
 //! over shards as [`plan`](super::plan) says.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::broadcast::Receiver;
@@ -252,31 +251,27 @@ impl Steward {
             self.granted(&taken, "nobody owned it");
             self.shared.broadcast_moved(self.session.boot, &taken);
         }
-        if plan.hand_over.is_empty() {
-            return Ok(Next::Wait);
-        }
-        self.hand_over_some(plan.hand_over).await
+        self.hand_over_some(&plan.hand_over).await
     }
 
-    /// Hands over a batch to one of those who should have something.
-    async fn hand_over_some(&mut self, moves: Vec<Move>) -> Result<Next, StoreError> {
-        let mut by_target: HashMap<BootId, Vec<(ShardId, Epoch)>> = HashMap::new();
-        for moved in moves {
-            let batch = by_target.entry(moved.to).or_default();
-            if batch.len() < BATCH {
-                batch.push((moved.shard, moved.epoch));
-            }
-        }
-        let mut is_stuck = false;
-        for (to, batch) in by_target {
-            is_stuck |= !self.hand_over(to, &batch).await?;
-        }
-        if is_stuck {
-            // Not at once: what kept it from going will still be there.
-            self.renew_at = self.renew_at.min(Instant::now() + Duration::from_secs(1));
+    /// Hands over a batch to one of those who should have something: no more, for the lease has to be
+    /// renewed in between.
+    async fn hand_over_some(&mut self, moves: &[Move]) -> Result<Next, StoreError> {
+        let Some(first) = moves.first() else {
             return Ok(Next::Wait);
+        };
+        let batch: Vec<_> = moves
+            .iter()
+            .filter(|moved| moved.to == first.to)
+            .map(|moved| (moved.shard, moved.epoch))
+            .take(BATCH)
+            .collect();
+        if self.hand_over(first.to, &batch).await? {
+            return Ok(Next::GoOn);
         }
-        Ok(Next::GoOn)
+        // Not at once: what kept it from going will still be there.
+        self.renew_at = self.renew_at.min(Instant::now() + Duration::from_secs(1));
+        Ok(Next::Wait)
     }
 
     /// Answers what waits, gives the shards to `to`, and tells everybody. False: it was too much to
@@ -472,7 +467,7 @@ pub(super) async fn hand_over_all(shared: &Shared, patience: Duration) {
         return;
     };
     shared.set_draining(true);
-    if let Err(error) = shared.store.set_draining(&session.name, true).await {
+    if let Err(error) = shared.store.set_draining(session.boot, true).await {
         tracing::warn!(%error, "the node leaves without handing over; its shards are taken when its lease is over");
     }
     let deadline = Instant::now() + patience;

@@ -157,8 +157,9 @@ pub trait ClusterStore: Send + Sync + 'static {
     /// The node leaves: nobody owns its shards.
     async fn leave(&self, boot: BootId) -> Result<(), StoreError>;
 
-    /// Whether the live node of that name should own nothing. False: there is none.
-    async fn set_draining(&self, name: &str, draining: bool) -> Result<bool, StoreError>;
+    /// Whether a live node should own nothing. False: it is none. By its boot, so that a request that
+    /// comes late does not meet the next node of that name.
+    async fn set_draining(&self, boot: BootId, draining: bool) -> Result<bool, StoreError>;
 
     /// The highest epoch that any shard had.
     async fn highest_epoch(&self) -> Result<Epoch, StoreError>;

@@ -33,7 +33,10 @@ const SETTINGS: [(&str, &str); 14] = [
     ("FAKTOR__MAIL__PER_HOST_PER_MINUTE", "100000"),
     ("FAKTOR__AUTH__ACCESS_TOKEN_TTL_S", "86400"),
     ("FAKTOR__LOG__FORMAT", "json"),
-    ("FAKTOR__LOG__FILTER", "info,faktor::http=warn,ractor_cluster=error"),
+    (
+        "FAKTOR__LOG__FILTER",
+        "info,faktor::http=warn,ractor_cluster=error",
+    ),
     ("FAKTOR_ADMIN_EMAIL", EMAIL),
     ("FAKTOR_ADMIN_PASSWORD", PASSWORD),
 ];
@@ -126,7 +129,10 @@ impl Cluster {
         if self.setup.nodes > 1 {
             settings.push(("FAKTOR__CLUSTER__LISTEN", "127.0.0.1:0".to_owned()));
             settings.push(("FAKTOR__CLUSTER__NODE_NAME", name.to_owned()));
-            settings.push(("FAKTOR__CLUSTER__COOKIE", "chaos-cookie-of-a-test".to_owned()));
+            settings.push((
+                "FAKTOR__CLUSTER__COOKIE",
+                "chaos-cookie-of-a-test".to_owned(),
+            ));
             if let Some(ttl) = self.setup.lease_ttl_ms {
                 settings.push(("FAKTOR__CLUSTER__LEASE_TTL_MS", ttl.to_string()));
             }

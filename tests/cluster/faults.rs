@@ -38,23 +38,26 @@ impl Trial {
         let began = Instant::now();
         let series = self.load.clients.now().as_micros();
         let clients = &self.load.clients;
-        let probes = invoices.iter().enumerate().map(|(number, &invoice)| async move {
-            for attempt in 0.. {
-                let node = nodes[(number + attempt) % nodes.len()];
-                let wish = Wish::edit(format!("probe{series}-{number}-{attempt}"), invoice);
-                let operation = clients.ask_once(wish, node, PROBE_PATIENCE).await;
-                let reply = operation.attempts.last().map(|attempt| &attempt.reply);
-                if matches!(reply, Some(Reply::Done { .. })) {
-                    break;
+        let probes = invoices
+            .iter()
+            .enumerate()
+            .map(|(number, &invoice)| async move {
+                for attempt in 0.. {
+                    let node = nodes[(number + attempt) % nodes.len()];
+                    let wish = Wish::edit(format!("probe{series}-{number}-{attempt}"), invoice);
+                    let operation = clients.ask_once(wish, node, PROBE_PATIENCE).await;
+                    let reply = operation.attempts.last().map(|attempt| &attempt.reply);
+                    if matches!(reply, Some(Reply::Done { .. })) {
+                        break;
+                    }
+                    assert!(
+                        began.elapsed() < LATEST,
+                        "{invoice} is not back: {operation}"
+                    );
+                    sleep(PROBE_PAUSE).await;
                 }
-                assert!(
-                    began.elapsed() < LATEST,
-                    "{invoice} is not back: {operation}"
-                );
-                sleep(PROBE_PAUSE).await;
-            }
-            began.elapsed()
-        });
+                began.elapsed()
+            });
         Latencies::of(join_all(probes).await)
     }
 
@@ -121,7 +124,12 @@ impl Trial {
     }
 
     /// No word passes between `node` and the others for a time.
-    pub(crate) async fn cut_off(&mut self, node: usize, others: &[usize], time: Duration) -> Latencies {
+    pub(crate) async fn cut_off(
+        &mut self,
+        node: usize,
+        others: &[usize],
+        time: Duration,
+    ) -> Latencies {
         let drafts = self.drafts(PROBED).await;
         self.note(&format!(
             "the wire between n{} and {} is cut for {time:?}",

@@ -147,7 +147,13 @@ impl LoadClient {
             return self.random.pick(&any).clone();
         }
         let sensible = match status {
-            "draft" | "finalizing" => vec![Kind::Read, Kind::Edit, Kind::Edit, Kind::Finalize, Kind::Send],
+            "draft" | "finalizing" => vec![
+                Kind::Read,
+                Kind::Edit,
+                Kind::Edit,
+                Kind::Finalize,
+                Kind::Send,
+            ],
             "open" => vec![
                 Kind::Read,
                 Kind::Send,

@@ -71,8 +71,8 @@ impl Node {
             .stdin(Stdio::null());
         let ended = tokio::task::spawn_blocking(move || command.output()).await;
         let output = ended.expect("a run").expect("the binary starts");
-        let [said, complained] =
-            [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let [said, complained] = [output.stdout, output.stderr]
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         assert!(output.status.success(), "{words:?}: {said}{complained}");
         said
     }

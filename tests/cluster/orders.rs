@@ -43,11 +43,7 @@ async fn nodes_come_and_go_and_no_request_fails() {
     assert!(failed.is_empty(), "{failed:?}");
 }
 
-type Span = (
-    &'static str,
-    (Duration, Duration),
-    crate::report::Latencies,
-);
+type Span = (&'static str, (Duration, Duration), crate::report::Latencies);
 
 impl Trial {
     async fn span(&mut self, name: &'static str) -> Span {

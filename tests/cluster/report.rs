@@ -89,7 +89,10 @@ impl Report {
         violations: &[Violation],
     ) -> Self {
         let count = |holds: &dyn Fn(&Operation) -> bool| {
-            recording.iter().filter(|operation| holds(operation)).count()
+            recording
+                .iter()
+                .filter(|operation| holds(operation))
+                .count()
         };
         let mut failures: BTreeMap<String, usize> = BTreeMap::new();
         let mut by_kind: BTreeMap<&'static str, usize> = BTreeMap::new();

@@ -43,7 +43,10 @@ impl Chooser {
     fn next(&mut self) -> Step {
         let node = self.node();
         let other = (node + 1) % self.nodes;
-        match self.random.below(if self.has_store_wires { 12 } else { 10 }) {
+        match self
+            .random
+            .below(if self.has_store_wires { 12 } else { 10 })
+        {
             0..2 => Step::Kill(vec![node]),
             2 => Step::Kill(vec![node, other]),
             3 => Step::Kill((0..self.nodes).collect()),

@@ -238,7 +238,7 @@ impl World {
     fn new_boot(&mut self, pid: Pid) {
         let id = self.id();
         let process = &mut self.processes[pid];
-        if let Some(tenure) = process.tenure.take() {
+        if let Some(mut tenure) = process.tenure.take() {
             tenure.end();
         }
         process.boot = BootId(Uuid::from_u128(u128::from(id)));
@@ -313,7 +313,7 @@ impl World {
     fn leave(&mut self, pid: Pid, boot: BootId) {
         trace!(self, "p{pid} leaves");
         if self.mutation != Some(Mutation::LeftWhileServing)
-            && let Some(tenure) = self.processes[pid].tenure.take()
+            && let Some(mut tenure) = self.processes[pid].tenure.take()
         {
             tenure.end();
         }

@@ -267,17 +267,34 @@ pub(crate) async fn a_node_that_leaves_leaves_its_shards(stores: &Stores) {
     assert_eq!(renewed, Ok(Renewed::Gone));
 }
 
-pub(crate) async fn an_operator_drains_a_node_by_its_name(stores: &Stores) {
+pub(crate) async fn a_node_is_drained_and_its_namesake_after_it_is_not(stores: &Stores) {
     let boot = joined(stores, "a").await;
-    assert_eq!(stores.cluster.set_draining("a", true).await, Ok(true));
+    assert_eq!(stores.cluster.set_draining(boot, true).await, Ok(true));
     let renewed = stores.cluster.renew(boot, LEASE).await;
     assert_eq!(renewed, Ok(Renewed::Member { draining: true }));
     assert!(record(stores, boot).await.unwrap().draining);
-    assert_eq!(stores.cluster.set_draining("a", false).await, Ok(true));
+    assert_eq!(stores.cluster.set_draining(boot, false).await, Ok(true));
     assert!(!record(stores, boot).await.unwrap().draining);
-    assert_eq!(stores.cluster.set_draining("b", true).await, Ok(false));
     stores.cluster.leave(boot).await.unwrap();
-    assert_eq!(stores.cluster.set_draining("a", true).await, Ok(false));
+    let next = joined(stores, "a").await;
+    assert_eq!(stores.cluster.set_draining(boot, true).await, Ok(false));
+    assert!(!record(stores, next).await.unwrap().draining);
+}
+
+pub(crate) async fn a_shard_handed_over_to_its_own_owner_refuses_what_is_under_way(
+    stores: &Stores,
+) {
+    let (owner, other) = (joined(stores, "a").await, joined(stores, "b").await);
+    let held = take(stores, owner, &shards(3..5)).await;
+    let kept = stores.cluster.hand_over(owner, owner, &held).await.unwrap();
+    assert_eq!(kept, [(ShardId(3), Epoch(3)), (ShardId(4), Epoch(3))]);
+    let late = stores.cluster.hand_over(owner, other, &held).await;
+    assert_eq!(late, Ok(Vec::new()));
+    let view = view(stores).await;
+    assert_eq!(
+        (view.shards[3].owner, view.shards[3].epoch),
+        (Some(owner), Epoch(3))
+    );
 }
 
 pub(crate) async fn of_many_nodes_that_want_one_shard_one_gets_it(stores: &Stores) {

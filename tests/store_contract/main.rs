@@ -170,7 +170,8 @@ macro_rules! cluster_promises {
             shards_are_handed_over_by_the_owner_that_holds_their_epoch,
             nothing_is_handed_to_a_node_that_is_not_live,
             a_node_that_leaves_leaves_its_shards,
-            an_operator_drains_a_node_by_its_name,
+            a_node_is_drained_and_its_namesake_after_it_is_not,
+                a_shard_handed_over_to_its_own_owner_refuses_what_is_under_way,
             of_many_nodes_that_want_one_shard_one_gets_it,
             epochs_only_grow_whoever_does_what_at_once,
         }

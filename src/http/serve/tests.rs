@@ -34,7 +34,13 @@ impl Server {
         header_timeout: Duration,
         idle_timeout: Duration,
     ) -> Self {
-        Self::start_lingering(max_connections, header_timeout, idle_timeout, Duration::ZERO).await
+        Self::start_lingering(
+            max_connections,
+            header_timeout,
+            idle_timeout,
+            Duration::ZERO,
+        )
+        .await
     }
 
     async fn start_lingering(

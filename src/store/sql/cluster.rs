@@ -192,10 +192,10 @@ impl ClusterStore for SqlStore {
         self.database.execute_all(vec![left, release]).await
     }
 
-    async fn set_draining(&self, name: &str, draining: bool) -> Result<bool, StoreError> {
+    async fn set_draining(&self, boot: BootId, draining: bool) -> Result<bool, StoreError> {
         let set = "UPDATE cluster_nodes SET draining = $2 \
-             WHERE name = $1 AND gone IS NULL AND expires_at > NOW";
-        let set = self.dialect().statement(set).bind(name).bind(draining);
+             WHERE boot = $1 AND gone IS NULL AND expires_at > NOW";
+        let set = self.dialect().statement(set).bind(boot.0).bind(draining);
         Ok(self.database.execute(set).await? > 0)
     }
 

@@ -42,11 +42,14 @@ pub(super) fn check(recording: &[Operation], stories: &[Story<'_>], violations: 
 
 /// Whatever happens to nodes and wires: nothing crashes, and nobody is told that the request was wrong.
 fn answers_are_of_the_invoice(operation: &Operation, violations: &mut Violations) {
-    let strange = operation.attempts.iter().any(|attempt| match &attempt.reply {
-        Reply::Unknown { why } => why.starts_with("500"),
-        Reply::Refused { status, .. } => !matches!(status, 404 | 409 | 412),
-        Reply::Done { .. } | Reply::NotTaken { .. } => false,
-    });
+    let strange = operation
+        .attempts
+        .iter()
+        .any(|attempt| match &attempt.reply {
+            Reply::Unknown { why } => why.starts_with("500"),
+            Reply::Refused { status, .. } => !matches!(status, 404 | 409 | 412),
+            Reply::Done { .. } | Reply::NotTaken { .. } => false,
+        });
     if strange {
         violations.note("an answer is about the invoice, or the moment", operation);
     }

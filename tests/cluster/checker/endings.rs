@@ -12,10 +12,7 @@ pub(super) fn check(story: &Story<'_>, violations: &mut Violations) {
     const RULE: &str = "nothing is stuck";
     let invoice = &story.found.snapshot;
     for effect in invoice.effects.iter().filter(|effect| !is_endless(effect)) {
-        violations.note(
-            RULE,
-            format_args!("{}: {:?}", story.id, effect),
-        );
+        violations.note(RULE, format_args!("{}: {:?}", story.id, effect));
     }
     if invoice.status() == Status::Finalizing {
         violations.note(RULE, format_args!("{}: finalizing", story.id));

@@ -22,7 +22,11 @@ pub(super) fn check(story: &Story<'_>, violations: &mut Violations) {
     } else if story.states.last() != Some(&found.snapshot) {
         violations.note(
             "replaying the history gives the snapshot",
-            format_args!("{id}: {:?} is not {:?}", story.states.last(), found.snapshot),
+            format_args!(
+                "{id}: {:?} is not {:?}",
+                story.states.last(),
+                found.snapshot
+            ),
         );
     }
 }

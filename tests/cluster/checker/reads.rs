@@ -54,11 +54,7 @@ fn was_so(story: &Story<'_>, operation: &Operation, shown: &Shown, violations: &
 }
 
 /// Answers go forward in time.
-fn nothing_is_forgotten(
-    story: &Story<'_>,
-    operations: &[&Operation],
-    violations: &mut Violations,
-) {
+fn nothing_is_forgotten(story: &Story<'_>, operations: &[&Operation], violations: &mut Violations) {
     let mut seen: Vec<(Duration, u64)> = operations
         .iter()
         .filter_map(|operation| Some((operation.acknowledged()?, operation.shown()?.version)))

@@ -13,7 +13,8 @@ pub(super) fn check(
     known: u64,
     violations: &mut Violations,
 ) {
-    let Some(Reply::Refused { code, .. }) = operation.attempts.last().map(|last| &last.reply) else {
+    let Some(Reply::Refused { code, .. }) = operation.attempts.last().map(|last| &last.reply)
+    else {
         return;
     };
     let holds = |state: &Invoice| reason_holds(code, state);

@@ -11,7 +11,9 @@ use faktor::domain::invoice::decide::{Step, step};
 use faktor::domain::invoice::effect::EffectKindName;
 use faktor::domain::invoice::entry::{Entry, Recorded};
 use faktor::domain::invoice::event::PublicEvent;
-use faktor::domain::invoice::{DocumentFormat, Invoice, PaymentLink, ProviderPayment, StoredDocument};
+use faktor::domain::invoice::{
+    DocumentFormat, Invoice, PaymentLink, ProviderPayment, StoredDocument,
+};
 use faktor::domain::money::Money;
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -405,8 +407,7 @@ fn a_crash_and_a_strange_refusal_are_told() {
 #[test]
 fn what_nobody_asked_for_is_told() {
     let mut run = Run::good();
-    run.recording
-        .retain(|operation| operation.key != "pay-1");
+    run.recording.retain(|operation| operation.key != "pay-1");
     run.breaks("nothing is in the history that nobody asked for");
     let mut run = Run::good();
     run.operation("pay-1").kind = Kind::Void;
@@ -557,7 +558,9 @@ fn a_mail_too_many_or_too_few_is_told() {
     run.breaks("a mail that was sent is there");
 
     let mut run = Run::good();
-    run.evidence.mails.push("inv_0-mail-1@faktor.local".to_owned());
+    run.evidence
+        .mails
+        .push("inv_0-mail-1@faktor.local".to_owned());
     run.breaks("no mail goes out that nobody asked for");
 
     let mut run = Run::good();
