@@ -5,7 +5,7 @@ use std::time::Duration;
 use faktor::clock::Clock;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::Setup;
 use crate::faults::names;
@@ -88,15 +88,11 @@ impl Trial {
             .into_iter()
             .filter(|other| *other != node)
             .collect();
-        let back = tokio::select! {
-            back = self.back_after(&drafts, &others) => back,
-            () = tokio::time::sleep_until(over) => {
-                store.wires[node].set(Fault::Pass);
-                self.back_after(&drafts, &others).await
-            }
+        let mending = async {
+            sleep_until(over).await;
+            store.wires[node].set(Fault::Pass);
         };
-        tokio::time::sleep_until(over).await;
-        store.wires[node].set(Fault::Pass);
+        let (back, ()) = tokio::join!(self.back_after(&drafts, &others), mending);
         self.note(&format!("mended; back after {back}"));
         back
     }
