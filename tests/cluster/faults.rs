@@ -123,6 +123,20 @@ impl Trial {
         tokio::join!(join_all(asked), resume);
     }
 
+    /// Reads at one node, over and over, whatever it says.
+    pub(crate) async fn read_directly(&self, drafts: &[InvoiceId], node: usize, until: Instant) {
+        let clients = &self.load.clients;
+        let readers = drafts.iter().map(|&invoice| async move {
+            while Instant::now() < until {
+                let at = clients.now().as_micros();
+                let wish = Wish::read(format!("direct{at}-{invoice}"), invoice);
+                clients.ask_once(wish, node, Duration::from_secs(1)).await;
+                sleep(PROBE_PAUSE * 4).await;
+            }
+        });
+        join_all(readers).await;
+    }
+
     /// No word passes between `node` and the others for a time.
     pub(crate) async fn cut_off(
         &mut self,
