@@ -18,6 +18,7 @@ use crate::store::cluster::ClusterStore;
 
 mod alone;
 pub mod gateway;
+mod hand_over;
 mod inbound;
 pub mod links;
 pub mod owners;
@@ -106,7 +107,7 @@ impl Cluster {
     /// Gives what this node owns to others, as far as they take it in time. It still finds the way for
     /// requests.
     pub async fn hand_over(&self, patience: Duration) {
-        steward::hand_over_all(&self.shared, patience).await;
+        hand_over::hand_over_all(&self.shared, patience).await;
     }
 
     /// Leaves: what is still owned is nobody's.
@@ -114,7 +115,7 @@ impl Cluster {
         self.leaving.cancel();
         // A steward that crashed has nothing to finish.
         let _ = self.steward.await;
-        steward::depart(&self.shared).await;
+        hand_over::depart(&self.shared).await;
     }
 }
 
