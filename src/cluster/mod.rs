@@ -17,6 +17,7 @@ use crate::store::cache::{Peers, SharedCache};
 use crate::store::cluster::ClusterStore;
 
 mod alone;
+mod cookie_mark;
 pub mod gateway;
 mod inbound;
 pub mod links;
