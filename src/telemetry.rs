@@ -151,6 +151,30 @@ fn describe() {
         "Attempts of side effects that ended, by kind and state (completed, failed, parked)."
     );
     describe_gauge!(
+        "faktor_cluster_nodes",
+        "Nodes of the cluster that are live."
+    );
+    describe_gauge!(
+        "faktor_cluster_links",
+        "Links to other nodes that are up; one less than the nodes when all is well."
+    );
+    describe_gauge!(
+        "faktor_cluster_shards_owned",
+        "Shards of 256 that this node owns."
+    );
+    describe_counter!(
+        "faktor_cluster_shards_total",
+        "Shards that changed hands at this node, by change: granted, handed_over, lost."
+    );
+    describe_counter!(
+        "faktor_cluster_asked_again_total",
+        "Times that an invoice's owner had to be asked once more."
+    );
+    describe_counter!(
+        "faktor_cluster_unreachable_total",
+        "Requests whose invoice's owner did not answer in time."
+    );
+    describe_gauge!(
         "faktor_store_queue_len",
         "Writes waiting for the next transaction."
     );

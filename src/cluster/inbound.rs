@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use tokio::time::{Duration, timeout};
 
 use super::gateway::Inbound;
+use super::links::LinkError;
+use super::router;
 use super::shared::Shared;
 use super::watching::watched_from;
 use super::wire::{self, About, Ask, News, Question, Reply};
@@ -54,6 +56,11 @@ impl FromPeers {
     }
 
     async fn answer(&self, ask: Ask) -> Reply {
+        if let (true, Some(id)) = (ask.relay, ask.what.invoice())
+            && self.shared.ownership.serves(ShardId::of(id)).is_err()
+        {
+            return self.relay(id, ask).await;
+        }
         match ask.what {
             Question::Execute {
                 id,
@@ -80,6 +87,21 @@ impl FromPeers {
             }
             Question::Take { shards } => self.take(shards),
             Question::About => self.about(),
+        }
+    }
+
+    /// The asker has no link to the owner, which this node may have.
+    async fn relay(&self, id: InvoiceId, ask: Ask) -> Reply {
+        let owner = self.shared.owners.of(ShardId::of(id)).boot;
+        let Some(link) = owner.and_then(|owner| self.shared.link(owner)) else {
+            return Reply::NotOwner { hint: None };
+        };
+        let within = Duration::from_millis(ask.patience_ms);
+        match router::relay(&self.shared, &link, ask, within).await {
+            Ok(reply) => reply,
+            Err(LinkError::Busy) => Reply::Busy,
+            // Asked again under the same key.
+            Err(_) => Reply::NotOwner { hint: None },
         }
     }
 

@@ -19,6 +19,7 @@ use crate::store::cluster::ClusterStore;
 mod alone;
 mod cookie_mark;
 pub mod gateway;
+mod hand_over;
 mod inbound;
 pub mod links;
 pub mod owners;
@@ -107,7 +108,7 @@ impl Cluster {
     /// Gives what this node owns to others, as far as they take it in time. It still finds the way for
     /// requests.
     pub async fn hand_over(&self, patience: Duration) {
-        steward::hand_over_all(&self.shared, patience).await;
+        hand_over::hand_over_all(&self.shared, patience).await;
     }
 
     /// Leaves: what is still owned is nobody's.
@@ -115,7 +116,7 @@ impl Cluster {
         self.leaving.cancel();
         // A steward that crashed has nothing to finish.
         let _ = self.steward.await;
-        steward::depart(&self.shared).await;
+        hand_over::depart(&self.shared).await;
     }
 }
 

@@ -46,6 +46,19 @@ enum Wanted<'a> {
     State,
 }
 
+impl Wanted<'_> {
+    fn of(self, id: InvoiceId) -> Question {
+        match self {
+            Self::Execution(organization, request) => Question::Execute {
+                id,
+                organization,
+                request: Box::new(request.clone()),
+            },
+            Self::State => Question::Read { id },
+        }
+    }
+}
+
 /// What was found.
 enum Found {
     Executed(Executed),
@@ -110,19 +123,19 @@ impl Router {
                 self.shared.look_soon();
                 return Asked::Nothing;
             };
-            let Some(link) = self.shared.link(owner) else {
-                return Asked::Nothing;
-            };
-            let what = match wanted {
-                Wanted::Execution(organization, request) => Question::Execute {
-                    id,
-                    organization,
-                    request: Box::new(request.clone()),
+            let (link, relay) = match self.shared.link(owner) {
+                Some(link) => (link, false),
+                None => match self.shared.link_by_way_of_another() {
+                    Some(link) => (link, true),
+                    None => return Asked::Nothing,
                 },
-                Wanted::State => Question::Read { id },
             };
-            last = self.ask(&link, what, hops, deadline).await;
+            last = self
+                .ask(&link, wanted.of(id), (hops, relay), deadline)
+                .await;
             match &last {
+                // It was not asked as the owner.
+                Asked::Answer(Reply::NotOwner { .. }) if relay => return Asked::Nothing,
                 Asked::Answer(Reply::NotOwner { hint: Some(hint) })
                     if hint.owner != owner
                         && self
@@ -142,9 +155,9 @@ impl Router {
         last
     }
 
-    async fn ask(&self, link: &Link, what: Question, hops: u8, deadline: Instant) -> Asked {
+    async fn ask(&self, link: &Link, what: Question, way: (u8, bool), deadline: Instant) -> Asked {
         let within = ANSWER_WITHIN.min(deadline.saturating_duration_since(Instant::now()));
-        match ask(&self.shared, link, what, hops, within).await {
+        match ask_on(&self.shared, link, what, way, within).await {
             Ok(reply) => Asked::Answer(reply),
             Err(LinkError::Busy) => Asked::Answer(Reply::Busy),
             Err(LinkError::TooLarge) => Asked::Answer(Reply::Failed(Fault::Unavailable {
@@ -161,10 +174,31 @@ pub(super) async fn ask(
     shared: &Shared,
     link: &Link,
     what: Question,
-    hops: u8,
+    within: Duration,
+) -> Result<Reply, LinkError> {
+    ask_on(shared, link, what, (0, false), within).await
+}
+
+/// Asks the node on which an asker without a link to it depends.
+pub(super) async fn relay(
+    shared: &Shared,
+    link: &Link,
+    ask: Ask,
+    within: Duration,
+) -> Result<Reply, LinkError> {
+    ask_on(shared, link, ask.what, (ask.hops + 1, false), within).await
+}
+
+/// `(hops, relay)`: see [`Ask`].
+async fn ask_on(
+    shared: &Shared,
+    link: &Link,
+    what: Question,
+    (hops, relay): (u8, bool),
     within: Duration,
 ) -> Result<Reply, LinkError> {
     let ask = Ask {
+        relay,
         from: shared.me(),
         patience_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
         hops,

@@ -1,7 +1,7 @@
 //! What the parts of a node's membership share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, watch};
@@ -37,6 +37,8 @@ pub(super) struct Shared {
     /// In milliseconds of the machine's clock.
     renewed_at: AtomicU64,
     draining: AtomicBool,
+    /// Who was asked last by way of another node.
+    turn: AtomicUsize,
 }
 
 impl Shared {
@@ -60,6 +62,7 @@ impl Shared {
             look: Notify::new(),
             renewed_at: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            turn: AtomicUsize::new(0),
         }
     }
 
@@ -92,6 +95,14 @@ impl Shared {
 
     pub(super) fn link(&self, boot: BootId) -> Option<Link> {
         self.session.load().as_ref()?.links.link(boot)
+    }
+
+    /// A link to somebody who may have one to a node that this one has none to: another one each time.
+    pub(super) fn link_by_way_of_another(&self) -> Option<Link> {
+        let links = self.links()?.all();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let index = turn.checked_rem(links.len())?;
+        links.into_iter().nth(index)
     }
 
     /// `None` while the process ends.

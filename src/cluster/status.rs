@@ -73,7 +73,7 @@ impl ClusterHandle {
             return Vec::new();
         };
         let asked = links.all().into_iter().map(|link| async move {
-            match ask(&self.shared, &link, Question::About, 0, WITHIN).await {
+            match ask(&self.shared, &link, Question::About, WITHIN).await {
                 Ok(Reply::About(about)) => Some((link.boot(), about)),
                 _ => None,
             }

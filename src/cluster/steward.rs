@@ -9,11 +9,10 @@ use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::links::{DownReason, LinkEvent, Links};
-use super::plan::{Move, plan};
-use super::router::ask;
+use super::plan::plan;
 use super::session::{Identity, JoinError, Session};
 use super::shared::Shared;
-use super::wire::{Held, News, Question};
+use super::wire::News;
 use crate::store::cache::Revoked;
 use crate::store::cluster::{BootId, ClusterView, Gone, Renewed};
 use crate::store::{Epoch, ShardId, StoreError};
@@ -22,36 +21,29 @@ use crate::store::{Epoch, ShardId, StoreError};
 const RENEW_AFTER: u32 = 4;
 /// Looks that others ask for come no closer together than this.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
-/// Shards handed over at once: their invoices wait until all of them are.
-const BATCH: usize = 32;
-/// How long effects under way may take to end before their shards are handed over; those that take
-/// longer bring their results to the new owner.
-const EFFECTS_WITHIN: Duration = Duration::from_millis(250);
-/// How long the commands that wait may take to be answered; else the shards stay for now.
-const COMMANDS_WITHIN: Duration = Duration::from_secs(2);
-/// How often to look whether they are done.
-const LOOK_AT_QUEUE: Duration = Duration::from_millis(2);
-/// How long the new owner may take to hear that shards are its own; it reads so in the book, too.
-const TAKE_WITHIN: Duration = Duration::from_millis(500);
 /// How often, and when, a lost node's address is asked whether anybody is left.
 const PROOF_PAUSES_MS: [u64; 6] = [0, 50, 100, 200, 400, 800];
 /// The pause before joining is tried again.
 const REJOIN_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Steward {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     identity: Identity,
-    session: Arc<Session>,
+    pub(super) session: Arc<Session>,
     events: Receiver<LinkEvent>,
-    renew_at: Instant,
+    pub(super) renew_at: Instant,
     /// When the first lease of another node runs out, unless it is renewed.
     expires_at: Option<Instant>,
     /// Whether the last renewal failed, so that it is said once.
     is_troubled: bool,
+    /// Since when most other nodes are out of reach.
+    isolated_since: Option<Instant>,
+    /// Whether it gives away what it owns for that reason.
+    has_withdrawn: bool,
 }
 
 /// What to do after a look.
-enum Next {
+pub(super) enum Next {
     Wait,
     /// There is more to do: at once.
     GoOn,
@@ -75,6 +67,8 @@ impl Steward {
             identity,
             session,
             is_troubled: false,
+            isolated_since: None,
+            has_withdrawn: false,
         };
         tracing::info!(
             node.name = steward.session.name,
@@ -212,11 +206,12 @@ impl Steward {
         self.lost(&changes.lost);
         self.granted(&changes.granted, "the book says so");
         self.session.link_to(&view);
+        self.withdraw_if_isolated(&view).await?;
         let plan = {
             let tenure = self.session.tenure();
-            plan(&view, &tenure, &|boot| {
-                self.session.links.link(boot).is_some()
-            })
+            // The book tells the new owners what nobody else can.
+            let reachable = |boot| self.has_withdrawn || self.session.links.link(boot).is_some();
+            plan(&view, &tenure, &reachable)
         };
         for (shard, owner) in (0..).map(ShardId).zip(&plan.owners) {
             if let Some(owner) = owner {
@@ -254,108 +249,40 @@ impl Steward {
         self.hand_over_some(&plan.hand_over).await
     }
 
-    /// Hands over a batch to one of those who should have something: no more, for the lease has to be
-    /// renewed in between.
-    async fn hand_over_some(&mut self, moves: &[Move]) -> Result<Next, StoreError> {
-        let Some(first) = moves.first() else {
-            return Ok(Next::Wait);
-        };
-        let batch: Vec<_> = moves
-            .iter()
-            .filter(|moved| moved.to == first.to)
-            .map(|moved| (moved.shard, moved.epoch))
-            .take(BATCH)
-            .collect();
-        if self.hand_over(first.to, &batch).await? {
-            return Ok(Next::GoOn);
-        }
-        // Not at once: what kept it from going will still be there.
-        self.renew_at = self.renew_at.min(Instant::now() + Duration::from_secs(1));
-        Ok(Next::Wait)
-    }
-
-    /// Answers what waits, gives the shards to `to`, and tells everybody. False: it was too much to
-    /// answer in time, the shards stay.
-    async fn hand_over(&self, to: BootId, batch: &[(ShardId, Epoch)]) -> Result<bool, StoreError> {
-        let Some(invoices) = self.shared.invoices() else {
-            return Ok(false);
-        };
-        let started = Instant::now();
+    /// A node that most others can't reach has no use for its shards: after a while it drains, and takes
+    /// part again when it is reached. Who is cut off from a few is reached by way of the others.
+    async fn withdraw_if_isolated(&mut self, view: &ClusterView) -> Result<(), StoreError> {
         let me = self.session.boot;
-        let shards: Vec<ShardId> = batch.iter().map(|(shard, _)| *shard).collect();
-        if to != me {
-            let deadline = started + EFFECTS_WITHIN;
-            while invoices.under_way(&shards).effects > 0 && Instant::now() < deadline {
-                sleep(LOOK_AT_QUEUE).await;
+        let others = view
+            .nodes
+            .iter()
+            .filter(|record| record.is_live() && record.node.boot != me);
+        let (mut all, mut linked) = (0, 0);
+        for record in others {
+            all += 1;
+            linked += usize::from(self.session.links.link(record.node.boot).is_some());
+        }
+        if all < 2 || linked * 2 >= all {
+            self.isolated_since = None;
+            if std::mem::replace(&mut self.has_withdrawn, false) {
+                tracing::info!("other nodes reach this one again; it takes part again");
+                self.shared.store.set_draining(me, false).await?;
             }
+            return Ok(());
         }
-        {
-            let mut tenure = self.session.tenure();
-            shards.iter().for_each(|shard| tenure.begin_leaving(*shard));
+        let since = *self.isolated_since.get_or_insert_with(Instant::now);
+        let is_long = since.elapsed() >= self.identity.ttl * 2 / 3;
+        if is_long && !self.has_withdrawn && !self.shared.is_draining() {
+            tracing::warn!(
+                links = linked,
+                nodes = all,
+                "most nodes can't reach this one; it gives away what it owns"
+            );
+            self.has_withdrawn = self.shared.store.set_draining(me, true).await?;
+            self.renew_at = Instant::now();
+            self.shared.look_soon();
         }
-        let deadline = Instant::now() + COMMANDS_WITHIN;
-        while invoices.under_way(&shards).commands > 0 {
-            if Instant::now() >= deadline {
-                tracing::warn!(
-                    shards = shards.len(),
-                    "shards can't be handed over: their invoices are too busy"
-                );
-                let mut tenure = self.session.tenure();
-                shards.iter().for_each(|shard| tenure.stay(*shard));
-                self.shared.tell_moved();
-                return Ok(false);
-            }
-            sleep(LOOK_AT_QUEUE).await;
-        }
-        {
-            let mut tenure = self.session.tenure();
-            batch
-                .iter()
-                .for_each(|(shard, epoch)| tenure.let_go(*shard, *epoch));
-        }
-        invoices.dismiss(&shards);
-        let moved = self.shared.store.hand_over(me, to, batch).await?;
-        {
-            let mut tenure = self.session.tenure();
-            for (shard, epoch) in &moved {
-                if to == me {
-                    tenure.grant(*shard, *epoch);
-                } else {
-                    tenure.handed_over(*shard, *epoch);
-                }
-            }
-        }
-        self.shared.note_owner(to, &moved);
-        if to == me {
-            self.granted(&moved, "it was let go in vain");
-            self.shared.broadcast_moved(me, &moved);
-            return Ok(true);
-        }
-        self.announce(to, &moved);
-        metrics::counter!("faktor_cluster_shards_total", "change" => "handed_over")
-            .increment(moved.len() as u64);
-        tracing::info!(
-            shards = moved.len(),
-            to.boot = %to,
-            took_ms = started.elapsed().as_millis(),
-            "shards were handed over"
-        );
-        Ok(moved.len() == batch.len())
-    }
-
-    /// Tells the new owner first: until it has heard, it sends everybody away.
-    fn announce(&self, to: BootId, moved: &[(ShardId, Epoch)]) {
-        let (shared, moved) = (Arc::clone(&self.shared), moved.to_vec());
-        tokio::spawn(async move {
-            if let Some(link) = shared.link(to) {
-                let shards = moved.iter().copied().map(Held::of).collect();
-                let what = Question::Take { shards };
-                if let Err(error) = ask(&shared, &link, what, 0, TAKE_WITHIN).await {
-                    tracing::debug!(%error, "the new owner reads in the book what is its own");
-                }
-            }
-            shared.broadcast_moved(to, &moved);
-        });
+        Ok(())
     }
 
     fn lost(&self, shards: &[(ShardId, Epoch)]) {
@@ -376,7 +303,7 @@ impl Steward {
         );
     }
 
-    fn granted(&self, shards: &[(ShardId, Epoch)], reason: &'static str) {
+    pub(super) fn granted(&self, shards: &[(ShardId, Epoch)], reason: &'static str) {
         if shards.is_empty() {
             return;
         }
@@ -406,6 +333,8 @@ impl Steward {
                     self.shared.begin_session(Arc::clone(&session));
                     self.events = session.links.events();
                     self.session = session;
+                    self.isolated_since = None;
+                    self.has_withdrawn = false;
                     self.renew_at = Instant::now() + self.identity.ttl / RENEW_AFTER;
                     tracing::info!(node.boot = %self.session.boot, "this node joined anew");
                     return;
@@ -459,53 +388,4 @@ async fn bury_if_dead(shared: Arc<Shared>, boot: BootId, address: String) {
             tracing::warn!(%error, node.boot = %boot, "a node's death could not be noted; its lease will run out");
         }
     }
-}
-
-/// The node gives away what it owns, as far as somebody takes it within `patience`.
-pub(super) async fn hand_over_all(shared: &Shared, patience: Duration) {
-    let Some(session) = shared.session() else {
-        return;
-    };
-    shared.set_draining(true);
-    if let Err(error) = shared.store.set_draining(session.boot, true).await {
-        tracing::warn!(%error, "the node leaves without handing over; its shards are taken when its lease is over");
-    }
-    let deadline = Instant::now() + patience;
-    loop {
-        shared.look_soon();
-        let view = shared.view();
-        let has_heirs = view
-            .nodes
-            .iter()
-            .any(|record| record.is_live() && !record.draining && record.node.boot != session.boot);
-        if shared.ownership.owned().is_empty() || !has_heirs || Instant::now() >= deadline {
-            return;
-        }
-        sleep(Duration::from_millis(10)).await;
-    }
-}
-
-/// Ends the membership: nobody owns what is left.
-pub(super) async fn depart(shared: &Shared) {
-    let Some(session) = shared.end_session() else {
-        return;
-    };
-    session.tenure().end();
-    match shared.store.leave(session.boot).await {
-        Ok(()) => {
-            if let Ok(payload) = super::wire::write(&News::Look) {
-                for link in session.links.all() {
-                    // Who does not hear of it reads it.
-                    let _ = link.cast(payload.clone());
-                }
-            }
-            // For what was just said to be on its way.
-            sleep(Duration::from_millis(50)).await;
-            tracing::info!(node.name = session.name, "this node left the cluster");
-        }
-        Err(error) => {
-            tracing::warn!(%error, "the node could not say that it leaves; its lease will run out");
-        }
-    }
-    session.links.stop().await;
 }

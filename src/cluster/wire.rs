@@ -35,7 +35,18 @@ pub struct Ask {
     /// How many nodes it was sent to before this one.
     #[serde(default)]
     pub hops: u8,
+    /// Whether to ask the owner in the asker's place, which has no link to it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub relay: bool,
     pub what: Question,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "what serde hands to such a function"
+)]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,6 +64,16 @@ pub enum Question {
     Take { shards: Vec<Held> },
     /// Of any node: how are you?
     About,
+}
+
+impl Question {
+    /// The invoice whose owner is asked.
+    pub const fn invoice(&self) -> Option<InvoiceId> {
+        match self {
+            Self::Execute { id, .. } | Self::Read { id } => Some(*id),
+            Self::Take { .. } | Self::About => None,
+        }
+    }
 }
 
 /// The answer to a question.

@@ -106,7 +106,7 @@ impl Cluster {
         let name = format!("n{}", index + 1);
         let environment = self.environment(&name);
         let mut node = Node::new(name, self.directory.path(), environment);
-        if let Some(wires) = &self.wires {
+        if let Some(wires) = &mut self.wires {
             let (listen, advertise) = wires.add().await;
             node.set("FAKTOR__CLUSTER__LISTEN", listen.to_string());
             node.set("FAKTOR__CLUSTER__ADVERTISE", advertise.to_string());

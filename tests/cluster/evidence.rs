@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use faktor::clock::Clock;
+use faktor::config::Secret;
 use faktor::domain::ids::InvoiceId;
 use faktor::outbound::payment::sandbox::{ChargeStatus, SandboxOptions, SandboxProvider};
 use faktor::store::Stores;
@@ -26,9 +27,13 @@ pub(crate) async fn gather(cluster: &Cluster, recording: &[Operation]) -> Eviden
         Some(url) => PostgresStore::open(url, PostgresOptions::default()).await,
     }
     .expect("the store opens");
-    let sandbox =
-        SandboxProvider::open(SandboxOptions::new(&data_dir, "http://test", Clock::System))
-            .expect("the sandbox opens");
+    let sandbox = SandboxProvider::connect(SandboxOptions {
+        // Its books are where the nodes' are.
+        database: cluster.postgres().map(|url| Secret::new(url.to_owned())),
+        ..SandboxOptions::new(&data_dir, "http://test", Clock::System)
+    })
+    .await
+    .expect("the sandbox opens");
 
     let mut evidence = Evidence {
         mails: mails(&data_dir.join("mail")),

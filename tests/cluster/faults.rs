@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use faktor::domain::ids::InvoiceId;
 use futures_util::future::join_all;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::client::Wish;
 use crate::recording::Reply;
@@ -104,7 +104,7 @@ impl Trial {
 
     async fn resume_at(&self, node: usize, over: Instant, drafts: &[InvoiceId]) {
         const BEFORE: Duration = Duration::from_millis(300);
-        tokio::time::sleep_until(over - BEFORE).await;
+        sleep_until(over - BEFORE).await;
         let clients = &self.load.clients;
         let asked = drafts.iter().map(|&invoice| async move {
             let at = clients.now().as_micros();
@@ -121,6 +121,20 @@ impl Trial {
             self.cluster.resume(node);
         };
         tokio::join!(join_all(asked), resume);
+    }
+
+    /// Reads at one node, over and over, whatever it says.
+    pub(crate) async fn read_directly(&self, drafts: &[InvoiceId], node: usize, until: Instant) {
+        let clients = &self.load.clients;
+        let readers = drafts.iter().map(|&invoice| async move {
+            while Instant::now() < until {
+                let at = clients.now().as_micros();
+                let wish = Wish::read(format!("direct{at}-{invoice}"), invoice);
+                clients.ask_once(wish, node, Duration::from_secs(1)).await;
+                sleep(PROBE_PAUSE * 4).await;
+            }
+        });
+        join_all(readers).await;
     }
 
     /// No word passes between `node` and the others for a time.
@@ -142,10 +156,12 @@ impl Trial {
         let over = Instant::now() + time;
         // A client asks whoever answers: an invoice is reached by way of its owner.
         let all = self.cluster.running();
-        let back = self.back_after(&drafts, &all).await;
-        tokio::time::sleep_until(over).await;
-        self.cluster.mend();
-        self.note(&format!("mended; every invoice written within {back}"));
+        let mending = async {
+            sleep_until(over).await;
+            self.cluster.mend();
+        };
+        let (back, ()) = tokio::join!(self.back_after(&drafts, &all), mending);
+        self.note(&format!("mended; every invoice written after {back}"));
         back
     }
 

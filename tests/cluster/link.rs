@@ -4,13 +4,12 @@
 use std::collections::HashSet;
 use std::fs;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 /// Which wires are cut, and which nodes are there at all.
 #[derive(Debug, Clone, Default)]
@@ -30,31 +29,20 @@ impl Wires {
 /// All the wires of a cluster.
 pub(crate) struct Links {
     wires: watch::Sender<Wires>,
-    proxies: Arc<RwLock<Vec<Proxy>>>,
-}
-
-struct Proxy {
-    address: SocketAddr,
-    behind: SocketAddr,
-    accepting: JoinHandle<()>,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        self.accepting.abort();
-    }
+    /// Aborted with this.
+    proxies: JoinSet<()>,
 }
 
 impl Links {
     pub(crate) fn new() -> Self {
         Self {
             wires: watch::Sender::new(Wires::default()),
-            proxies: Arc::default(),
+            proxies: JoinSet::new(),
         }
     }
 
     /// Where the next node has to listen, and which address it has to tell the others.
-    pub(crate) async fn add(&self) -> (SocketAddr, SocketAddr) {
+    pub(crate) async fn add(&mut self) -> (SocketAddr, SocketAddr) {
         let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let behind = free.local_addr().expect("its address");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -67,14 +55,7 @@ impl Links {
             behind,
         };
         drop(listener);
-        let accepting = tokio::spawn(accept(way, self.wires.subscribe()));
-        let proxy = Proxy {
-            address,
-            behind,
-            accepting,
-        };
-        let mut proxies = self.proxies.write().unwrap_or_else(PoisonError::into_inner);
-        proxies.push(proxy);
+        self.proxies.spawn(accept(way, self.wires.subscribe()));
         (behind, address)
     }
 

@@ -88,6 +88,7 @@ fn ask(what: Question) -> Ask {
         from: boot(1),
         patience_ms: 3_000,
         hops: 1,
+        relay: false,
         what,
     }
 }
