@@ -18,6 +18,7 @@ use crate::store::cluster::ClusterStore;
 
 mod alone;
 mod cookie_mark;
+mod deaths;
 pub mod gateway;
 mod hand_over;
 mod inbound;
