@@ -42,6 +42,8 @@ pub struct NewNode {
     pub version: String,
     /// The versions of the wire that it speaks, inclusive.
     pub wire: (u16, u16),
+    /// Nodes link only to those of the same mark; empty: it is not known.
+    pub cookie_mark: String,
 }
 
 /// Why a node is no longer one.

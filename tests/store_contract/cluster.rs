@@ -22,6 +22,7 @@ fn node(name: &str) -> NewNode {
         http: format!("http://{name}.example:8080"),
         version: "1.2.3".to_owned(),
         wire: (1, 2),
+        cookie_mark: "4f1e".to_owned(),
     }
 }
 
