@@ -132,8 +132,11 @@ impl Report {
 
 fn failure(reply: &Reply) -> Option<String> {
     match reply {
-        Reply::Done { .. } => None,
-        Reply::Refused { status, .. } if matches!(status, 404 | 409 | 412) => None,
+        Reply::Done { .. }
+        | Reply::Refused {
+            status: 404 | 409 | 412,
+            ..
+        } => None,
         Reply::Refused { status, code } => Some(format!("{status} {code}")),
         Reply::Unknown { why } => Some(why.clone()),
         Reply::NotTaken { why } => Some(format!("not taken: {why}")),

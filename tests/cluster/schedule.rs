@@ -143,9 +143,10 @@ async fn a_random_schedule_of_faults_breaks_no_rule() {
         SHORT_LEASE
     };
     let wants_postgres = std::env::var("FAKTOR_CHAOS_STORE").is_ok_and(|store| store == "postgres");
-    let store = match wants_postgres {
-        true => Some(Postgres::new(nodes).await.expect("a PostgreSQL server")),
-        false => None,
+    let store = if wants_postgres {
+        Some(Postgres::new(nodes).await.expect("a PostgreSQL server"))
+    } else {
+        None
     };
     let setup = Setup {
         has_wires: true,

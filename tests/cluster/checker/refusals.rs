@@ -32,8 +32,7 @@ fn reason_holds(code: &str, state: &Invoice) -> bool {
     match code {
         "not_found" => status == Status::Deleted,
         "invoice_not_draft" => status != Status::Draft,
-        "draft_not_voidable" => status == Status::Draft,
-        "invoice_not_open" => status == Status::Draft,
+        "draft_not_voidable" | "invoice_not_open" => status == Status::Draft,
         "already_paid" => status == Status::Paid || !state.due().is_positive(),
         "already_void" => status == Status::Void,
         "invoice_finalizing" => status == Status::Finalizing,
