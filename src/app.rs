@@ -132,7 +132,9 @@ impl App {
             ownership,
         });
         let actors = RunningActors::start(parts.clone()).await?;
-        let membership = membership::join(&config, address, &stores, &parts, &cache).await?;
+        // On the heap: it would make the future of each caller large.
+        let joining = membership::join(&config, address, &stores, &parts, &cache);
+        let membership = Box::pin(joining).await?;
         let metrics = metrics.await.unwrap_or_else(|_| telemetry::metrics());
         let services = Services {
             public_url: public_url.as_str().into(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 use super::media::{MediaOutput, MediaTask, MediaWork};
 use super::pdf::{PdfTask, PdfWork};
@@ -96,20 +97,15 @@ impl DocumentsHandle {
         }
     }
 
-    /// Renders and stores the document of an effect, under a name made from the effect's id.
+    /// Renders and stores the document of an effect.
     pub(super) async fn store(
         &self,
         invoice: Arc<Invoice>,
         effect: &EffectId,
         format: DocumentFormat,
     ) -> Result<(String, StoredObject), DocumentError> {
-        let name = format!(
-            "{}/document-{}.{}",
-            invoice.id,
-            effect.sequence,
-            extension(format)
-        );
         let bytes = self.render(invoice, format).await?;
+        let name = object_name(effect, format, &bytes);
         match self
             .media
             .run(MediaTask::Put {
@@ -132,11 +128,48 @@ impl DocumentsHandle {
     }
 }
 
+/// Made from the effect's id and the content. Two attempts at an effect, perhaps of two nodes, may find
+/// the invoice in two states: whichever of them is noted in the end, the other one did not replace its
+/// document.
+fn object_name(effect: &EffectId, format: DocumentFormat, bytes: &[u8]) -> String {
+    const DIGEST_BYTES: usize = 8;
+    let digest = Sha256::digest(bytes);
+    format!(
+        "{}/document-{}-{}.{}",
+        effect.invoice,
+        effect.sequence,
+        hex::encode(&digest[..DIGEST_BYTES]),
+        extension(format)
+    )
+}
+
 const fn extension(format: DocumentFormat) -> &'static str {
     match format {
         DocumentFormat::Pdf => "pdf",
         DocumentFormat::Xlsx => "xlsx",
         DocumentFormat::Csv => "csv",
         DocumentFormat::Json => "json",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::ids::InvoiceId;
+    use crate::domain::invoice::effect::EffectKindName;
+
+    #[test]
+    fn an_attempt_replaces_no_other_document_than_its_own() {
+        let effect = EffectId {
+            invoice: InvoiceId::new(Uuid::nil()),
+            kind: EffectKindName::Document,
+            sequence: 4,
+        };
+        let name = |bytes: &[u8]| object_name(&effect, DocumentFormat::Pdf, bytes);
+        assert_eq!(name(b"open"), name(b"open"));
+        assert_ne!(name(b"open"), name(b"paid"));
+        assert!(name(b"open").starts_with("inv_00000000000000000000000000000000/document-4-"));
     }
 }

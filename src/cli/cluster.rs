@@ -44,11 +44,9 @@ async fn carry_out(
         Cluster::Status => Ok(show(&book.view().await?, out)?),
         Cluster::Drain { node, back } => {
             let view = book.view().await?;
-            let boot = live(&view)
-                .find(|record| record.node.name == node)
-                .map(|record| record.node.boot);
-            let is_known = match boot {
-                Some(boot) => book.set_draining(boot, !back).await?,
+            let record = live(&view).find(|record| record.node.name == node);
+            let is_known = match record {
+                Some(record) => book.set_draining(record.node.boot, !back).await?,
                 None => false,
             };
             if !is_known {

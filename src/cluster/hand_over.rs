@@ -62,7 +62,9 @@ impl Steward {
         }
         {
             let mut tenure = self.session.tenure();
-            shards.iter().for_each(|shard| tenure.begin_leaving(*shard));
+            for shard in &shards {
+                tenure.begin_leaving(*shard);
+            }
         }
         let deadline = Instant::now() + COMMANDS_WITHIN;
         while invoices.under_way(&shards).commands > 0 {
@@ -72,7 +74,9 @@ impl Steward {
                     "shards can't be handed over: their invoices are too busy"
                 );
                 let mut tenure = self.session.tenure();
-                shards.iter().for_each(|shard| tenure.stay(*shard));
+                for shard in &shards {
+                    tenure.stay(*shard);
+                }
                 self.shared.tell_moved();
                 return Ok(false);
             }
@@ -80,9 +84,9 @@ impl Steward {
         }
         {
             let mut tenure = self.session.tenure();
-            batch
-                .iter()
-                .for_each(|(shard, epoch)| tenure.let_go(*shard, *epoch));
+            for (shard, epoch) in batch {
+                tenure.let_go(*shard, *epoch);
+            }
         }
         invoices.dismiss(&shards);
         let moved = self.shared.store.hand_over(me, to, batch).await?;

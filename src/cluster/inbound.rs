@@ -29,8 +29,8 @@ impl Inbound for FromPeers {
                 let patience = Duration::from_millis(ask.patience_ms);
                 match timeout(patience, self.answer(ask)).await {
                     Ok(reply) => reply,
-                    // Nobody listens any more.
-                    Err(_elapsed) => Reply::Crashed,
+                    // Mostly nobody listens any more; who still does asks again under the same key.
+                    Err(_elapsed) => Reply::NotOwner { hint: None },
                 }
             }
             Err(error) => {

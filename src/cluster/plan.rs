@@ -333,8 +333,8 @@ mod tests {
         tenure.learn(&both);
         tenure.let_go(shard, Epoch(5));
         let to = |view: &ClusterView, tenure: &Tenure, reachable: bool| {
-            let moves = plan(view, tenure, &|_| reachable).hand_over;
-            let moved = moves.iter().find(|moved| moved.shard == shard);
+            let all = plan(view, tenure, &|_| reachable).hand_over;
+            let moved = all.iter().find(|moved| moved.shard == shard);
             moved.map(|moved| moved.to)
         };
         assert_eq!(to(&both, &tenure, true), Some(boot(2)));

@@ -1,4 +1,4 @@
-//! What nodes say to each other: MessagePack with field names, so that two versions understand each
+//! What nodes say to each other: `MessagePack` with field names, so that two versions understand each
 //! other while a cluster is upgraded. Golden files in `tests/golden/wire` hold the format.
 //!
 //! A new field is optional; a new kind of message is sent only to nodes whose

@@ -162,7 +162,4 @@ pub trait ClusterStore: Send + Sync + 'static {
     /// Whether a live node should own nothing. False: it is none. By its boot, so that a request that
     /// comes late does not meet the next node of that name.
     async fn set_draining(&self, boot: BootId, draining: bool) -> Result<bool, StoreError>;
-
-    /// The highest epoch that any shard had.
-    async fn highest_epoch(&self) -> Result<Epoch, StoreError>;
 }

@@ -6,10 +6,12 @@ use std::path::Path;
 use faktor::clock::Clock;
 use faktor::config::Secret;
 use faktor::domain::ids::InvoiceId;
+use faktor::domain::invoice::Invoice;
 use faktor::outbound::payment::sandbox::{ChargeStatus, SandboxOptions, SandboxProvider};
 use faktor::store::Stores;
 use faktor::store::sql::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore};
 use jiff::SignedDuration;
+use sha2::{Digest as _, Sha256};
 
 use crate::checker::{Charge, Evidence, Found};
 use crate::cluster::Cluster;
@@ -55,7 +57,8 @@ pub(crate) async fn gather(cluster: &Cluster, recording: &[Operation]) -> Eviden
     let ids: BTreeSet<InvoiceId> = known.chain(told).collect();
     let mut invoices = BTreeMap::new();
     for id in ids {
-        if let Some(found) = found(&stores, &sandbox, id).await {
+        if let Some(mut found) = found(&stores, &sandbox, id).await {
+            found.document = document(&data_dir, &found.snapshot);
             invoices.insert(id, found);
         }
     }
@@ -90,7 +93,15 @@ async fn found(stores: &Stores, sandbox: &SandboxProvider, id: InvoiceId) -> Opt
         snapshot,
         history,
         charges,
+        document: None,
     })
+}
+
+/// The checksum of the document's file.
+fn document(data_dir: &Path, invoice: &Invoice) -> Option<String> {
+    let stored = invoice.document.stored.as_ref()?;
+    let bytes = std::fs::read(data_dir.join("documents").join(&stored.object)).ok()?;
+    Some(hex::encode(Sha256::digest(bytes)))
 }
 
 async fn undelivered_webhooks(stores: &Stores) -> usize {

@@ -15,6 +15,7 @@ pub(crate) struct Report {
     pub(crate) operations: usize,
     pub(crate) acknowledged: usize,
     refused: usize,
+    /// Commands that were given up without an answer.
     pub(crate) unknown: usize,
     /// Attempts that brought no answer, or none that settles it, by reason.
     pub(crate) failures: BTreeMap<String, usize>,
@@ -112,7 +113,9 @@ impl Report {
             acknowledged: count(&|operation| operation.acknowledged().is_some()),
             refused: count(&|operation| operation.refused().is_some()),
             unknown: count(&|operation| {
-                operation.acknowledged().is_none() && operation.refused().is_none()
+                operation.kind != Kind::Read
+                    && operation.acknowledged().is_none()
+                    && operation.refused().is_none()
             }),
             failures,
             by_kind,

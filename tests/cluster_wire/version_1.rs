@@ -30,6 +30,7 @@ pub(crate) enum Question {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "as it is called")]
 pub(crate) struct Request {
     pub(crate) command: Value,
     pub(crate) by: Value,

@@ -198,13 +198,6 @@ impl ClusterStore for SqlStore {
         let set = self.dialect().statement(set).bind(boot.0).bind(draining);
         Ok(self.database.execute(set).await? > 0)
     }
-
-    async fn highest_epoch(&self) -> Result<Epoch, StoreError> {
-        let highest = Statement::new("SELECT MAX(epoch) AS epoch FROM cluster_shards");
-        let row = self.database.fetch_optional(&highest).await?;
-        let row = row.ok_or_else(|| corrupt("the cluster's book has no shards"))?;
-        row.unsigned("epoch").map(Epoch)
-    }
 }
 
 impl SqlStore {

@@ -1,4 +1,4 @@
-//! Nothing is stuck: what was begun has ended.
+//! Nothing is stuck: what was begun has ended, and left what it should.
 
 use faktor::domain::invoice::effect::{EffectKind, PendingEffect};
 use faktor::domain::invoice::{DeliveryStatus, DocumentStatus, Status};
@@ -20,6 +20,14 @@ pub(super) fn check(story: &Story<'_>, violations: &mut Violations) {
     let document = invoice.document.status;
     if invoice.issued().is_some() && document != DocumentStatus::Ready {
         violations.note(RULE, format_args!("{}: document {document:?}", story.id));
+    }
+    let noted = invoice.document.stored.as_ref();
+    let noted = noted.map(|stored| stored.sha256.as_str());
+    if noted.is_some() && noted != story.found.document.as_deref() {
+        violations.note(
+            "a document is there as it was noted",
+            format_args!("{}: {:?}", story.id, invoice.document.stored),
+        );
     }
     let delivery = invoice.delivery.status;
     if !matches!(delivery, DeliveryStatus::None | DeliveryStatus::Sent) {

@@ -68,6 +68,8 @@ pub(crate) struct Found {
     pub(crate) snapshot: Invoice,
     pub(crate) history: Vec<Recorded>,
     pub(crate) charges: Vec<Charge>,
+    /// SHA-256 of the document that the snapshot names, if it is there.
+    pub(crate) document: Option<String>,
 }
 
 /// Everything that is found in the end.

@@ -157,6 +157,7 @@ impl Run {
             snapshot: way.invoice.unwrap(),
             history: way.history,
             charges: way.charges,
+            document: Some("00".repeat(32)),
         };
         self.evidence.invoices.insert(way.id, found);
     }
@@ -596,6 +597,15 @@ fn a_feed_that_says_too_much_too_little_or_in_another_order_is_told() {
     let mut run = Run::good();
     run.evidence.feed[0].invoice = InvoiceId::new(Uuid::from_u128(77));
     run.breaks("the feed tells of nothing else");
+}
+
+#[test]
+fn a_document_that_is_missing_or_another_one_is_told() {
+    for document in [None, Some("11".repeat(32))] {
+        let mut run = Run::good();
+        run.found(1).document = document;
+        run.breaks("a document is there as it was noted");
+    }
 }
 
 #[test]
