@@ -190,9 +190,8 @@ async fn enter(shared: &Shared, node: &NewNode, ttl: Duration) -> Result<(), Joi
 
 /// A live node beside which `node` can't join, and why.
 fn in_the_way<'a>(view: &'a ClusterView, node: &NewNode) -> Option<(&'a NodeRecord, JoinError)> {
-    let live = view.nodes.iter().filter(|record| record.is_live());
-    live.filter_map(|record| Some((record, refusal(&record.node, node)?)))
-        .next()
+    let mut live = view.nodes.iter().filter(|record| record.is_live());
+    live.find_map(|record| Some((record, refusal(&record.node, node)?)))
 }
 
 fn refusal(other: &NewNode, node: &NewNode) -> Option<JoinError> {
