@@ -190,7 +190,7 @@ impl Node {
             auth,
             cache: SharedCache::None,
             probes: Vec::new(),
-            ownership: faktor::actors::ownership::Ownership::alone(Epoch(1)),
+            ownership: faktor::actors::ownership::Ownership::first(),
         });
         let actors = RunningActors::start(parts.clone()).await.unwrap();
         Self {

@@ -51,14 +51,20 @@ impl fmt::Debug for Ownership {
 }
 
 impl Ownership {
-    /// A node that works alone owns everything.
-    pub fn alone(epoch: Epoch) -> Self {
+    /// A node whose storage is its own owns everything, under the epochs that the shards have had: what
+    /// it writes then is not newer than what a cluster on the same storage writes later.
+    pub fn alone(epochs: impl IntoIterator<Item = (ShardId, Epoch)>) -> Self {
         let all = Self::nothing(machine_ms);
-        for shard in 0..SHARDS {
-            all.grant(ShardId(shard), epoch);
+        for (shard, epoch) in epochs {
+            all.grant(shard, epoch);
         }
         all.inner.term_ends_at.store(FOR_EVER, Ordering::Release);
         all
+    }
+
+    /// As [`alone`](Self::alone), of a storage that no cluster has seen.
+    pub fn first() -> Self {
+        Self::alone((0..SHARDS).map(|shard| (ShardId(shard), Epoch(1))))
     }
 
     /// A node that has not joined yet. `clock` counts milliseconds and never goes back.
@@ -206,9 +212,12 @@ mod tests {
     const SHARD: ShardId = ShardId(7);
 
     #[test]
-    fn a_node_alone_serves_every_shard_for_ever() {
-        let alone = Ownership::alone(Epoch(3));
-        assert!((0..SHARDS).all(|shard| alone.serves(ShardId(shard)) == Ok(Epoch(3))));
+    fn a_node_alone_serves_every_shard_for_ever_under_its_own_epoch() {
+        let epochs = (0..SHARDS).map(|shard| (ShardId(shard), Epoch(1 + u64::from(shard % 7))));
+        let alone = Ownership::alone(epochs.clone());
+        for (shard, epoch) in epochs {
+            assert_eq!(alone.serves(shard), Ok(epoch));
+        }
     }
 
     #[test]

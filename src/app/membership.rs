@@ -23,7 +23,9 @@ fn is_by_itself(config: &Config) -> bool {
 /// What the node owns before it joins.
 pub(super) async fn ownership(config: &Config, stores: &Stores) -> Result<Ownership, StoreError> {
     if is_by_itself(config) {
-        Ok(Ownership::alone(stores.cluster.highest_epoch().await?))
+        let view = stores.cluster.view().await?;
+        let epochs = view.shards.iter().map(|shard| (shard.shard, shard.epoch));
+        Ok(Ownership::alone(epochs))
     } else {
         // What it owns it is told when it joins.
         Ok(Ownership::nothing(machine_ms))

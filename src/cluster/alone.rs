@@ -48,6 +48,7 @@ impl Alone {
                 http,
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 wire: wire::VERSIONS,
+                cookie_mark: String::new(),
             },
             ttl,
         };

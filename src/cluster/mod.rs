@@ -17,6 +17,8 @@ use crate::store::cache::{Peers, SharedCache};
 use crate::store::cluster::ClusterStore;
 
 mod alone;
+mod cookie_mark;
+mod deaths;
 pub mod gateway;
 mod hand_over;
 mod inbound;

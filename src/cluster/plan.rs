@@ -179,6 +179,7 @@ mod tests {
                 http: String::new(),
                 version: String::new(),
                 wire: (1, 1),
+                cookie_mark: String::new(),
             },
             joined_at: Timestamp::UNIX_EPOCH,
             left: SignedDuration::from_secs(10),

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::{Duration, Instant, sleep};
 
+use super::cookie_mark::cookie_mark;
 use super::inbound::FromPeers;
 use super::links::{LinkTls, Links, LinksConfig, LinksError, Peer};
 use super::shared::Shared;
@@ -48,6 +49,11 @@ pub enum JoinError {
         "a node that works alone is at work on this database; give it cluster.listen, too, or stop it"
     )]
     AloneAtWork,
+    #[error(
+        "the node {name} at {address} works on this database with another cluster.cookie, or with TLS \
+         where this one has none or the other way round; all nodes of a cluster need the same"
+    )]
+    OtherCookie { name: String, address: String },
     #[error("the cluster's book can't be read or written: {0}")]
     Store(#[from] StoreError),
 }
@@ -77,6 +83,7 @@ impl Session {
         } else {
             identity.cookie.clone()
         };
+        let cookie_mark = cookie_mark(&cookie, identity.tls.is_some());
         let mut config = LinksConfig::new(identity.listen, boot, String::new(), cookie);
         config.tls.clone_from(&identity.tls);
         config.name = if identity.name.is_empty() {
@@ -105,6 +112,7 @@ impl Session {
             http: identity.http.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             wire: wire::VERSIONS,
+            cookie_mark,
         };
         if let Err(error) = enter(shared, &node, identity.ttl).await {
             links.stop().await;
@@ -154,47 +162,56 @@ impl Session {
 async fn enter(shared: &Shared, node: &NewNode, ttl: Duration) -> Result<(), JoinError> {
     let deadline = Instant::now() + ttl + Duration::from_secs(1);
     loop {
-        if is_taken_by_one_alone(shared).await? {
-            if Instant::now() >= deadline {
-                return Err(JoinError::AloneAtWork);
+        let view = shared.store.view().await?;
+        let Some((other, refusal)) = in_the_way(&view, node) else {
+            let began = shared.ownership.now();
+            match shared.store.join(node, ttl).await {
+                Ok(()) => {
+                    shared.renewed(began, ttl);
+                    return Ok(());
+                }
+                // Another one of this name is being started at the same moment.
+                Err(StoreError::Taken { .. }) => {}
+                Err(error) => return Err(error.into()),
             }
             sleep(ASK_AGAIN).await;
             continue;
+        };
+        if is_dead(other, node).await {
+            shared.store.bury(other.node.boot, Gone::Refused).await?;
+            continue;
         }
-        let began = shared.ownership.now();
-        match shared.store.join(node, ttl).await {
-            Ok(()) => {
-                shared.renewed(began, ttl);
-                return Ok(());
-            }
-            Err(StoreError::Taken { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let view = shared.store.view().await?;
-        let holder = view
-            .nodes
-            .iter()
-            .find(|record| record.node.name == node.name && record.is_live());
-        if let Some(holder) = holder {
-            let (boot, address) = (holder.node.boot, &holder.node.address);
-            // Where this node listens now, nobody else does.
-            if *address == node.address || Links::is_refused(address).await {
-                shared.store.bury(boot, Gone::Refused).await?;
-                continue;
-            }
-            if Instant::now() >= deadline {
-                return Err(JoinError::NameTaken {
-                    name: node.name.clone(),
-                    address: address.clone(),
-                });
-            }
+        if Instant::now() >= deadline {
+            return Err(refusal);
         }
         sleep(ASK_AGAIN).await;
     }
 }
 
-async fn is_taken_by_one_alone(shared: &Shared) -> Result<bool, StoreError> {
-    let view = shared.store.view().await?;
-    let mut live = view.nodes.iter().filter(|record| record.is_live());
-    Ok(live.any(NodeRecord::works_alone))
+/// A live node beside which `node` can't join, and why.
+fn in_the_way<'a>(view: &'a ClusterView, node: &NewNode) -> Option<(&'a NodeRecord, JoinError)> {
+    let live = view.nodes.iter().filter(|record| record.is_live());
+    live.filter_map(|record| Some((record, refusal(&record.node, node)?)))
+        .next()
+}
+
+fn refusal(other: &NewNode, node: &NewNode) -> Option<JoinError> {
+    let (name, address) = (other.name.clone(), other.address.clone());
+    if other.address.is_empty() {
+        return Some(JoinError::AloneAtWork);
+    }
+    if other.name == node.name {
+        return Some(JoinError::NameTaken { name, address });
+    }
+    let is_stranger = !other.cookie_mark.is_empty() && other.cookie_mark != node.cookie_mark;
+    is_stranger.then_some(JoinError::OtherCookie { name, address })
+}
+
+async fn is_dead(other: &NodeRecord, node: &NewNode) -> bool {
+    let address = &other.node.address;
+    if other.works_alone() {
+        return false;
+    }
+    // Where this node listens now, nobody else does.
+    *address == node.address || Links::is_refused(address).await
 }

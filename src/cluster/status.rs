@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use tokio::time::Duration;
+use tokio::time::{Duration, timeout};
 
 pub use super::links::LinkStatus;
 use super::router::ask;
@@ -12,7 +12,7 @@ use super::shared::Shared;
 use super::wire::{About, Question, Reply};
 use crate::store::cluster::{BootId, ClusterView};
 
-/// How long other nodes may take to say how they are.
+/// How long other nodes may take to say how they are, and the book to be read.
 const WITHIN: Duration = Duration::from_millis(500);
 
 /// Reads what is known of the cluster. Cheap to clone.
@@ -40,6 +40,14 @@ impl ClusterHandle {
     /// The cluster's book as it was read last.
     pub fn view(&self) -> Arc<ClusterView> {
         self.shared.view()
+    }
+
+    /// The book as it is now; as it was read last if it can't be.
+    pub async fn look(&self) -> Arc<ClusterView> {
+        match timeout(WITHIN, self.shared.store.view()).await {
+            Ok(Ok(view)) => Arc::new(view),
+            Ok(Err(_)) | Err(_) => self.view(),
+        }
     }
 
     /// This node's links.

@@ -8,21 +8,20 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::links::{DownReason, LinkEvent, Links};
+use super::deaths::{bury_if_dead, bury_if_never_met};
+use super::links::{DownReason, LinkEvent};
 use super::plan::plan;
 use super::session::{Identity, JoinError, Session};
 use super::shared::Shared;
 use super::wire::News;
 use crate::store::cache::Revoked;
-use crate::store::cluster::{BootId, ClusterView, Gone, Renewed};
+use crate::store::cluster::{ClusterView, Gone, NodeRecord, Renewed};
 use crate::store::{Epoch, ShardId, StoreError};
 
 /// A part of the lease after which it is renewed.
 const RENEW_AFTER: u32 = 4;
 /// Looks that others ask for come no closer together than this.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
-/// How often, and when, a lost node's address is asked whether anybody is left.
-const PROOF_PAUSES_MS: [u64; 6] = [0, 50, 100, 200, 400, 800];
 /// The pause before joining is tried again.
 const REJOIN_PAUSE: Duration = Duration::from_secs(1);
 
@@ -82,6 +81,7 @@ impl Steward {
             .wait_for_links(&view, Duration::from_secs(2))
             .await;
         steward.look().await;
+        steward.look_for_the_dead(&view);
         Ok(steward)
     }
 
@@ -109,6 +109,20 @@ impl Steward {
             look_at = self
                 .expires_at
                 .map_or(self.renew_at, |at| at.min(self.renew_at));
+        }
+    }
+
+    /// Nodes that died before this one joined closed no link to it.
+    fn look_for_the_dead(&self, view: &ClusterView) {
+        // By then each that lives has read the book, and dialled.
+        let patience = self.identity.ttl / RENEW_AFTER + Duration::from_secs(1);
+        let others = view
+            .nodes
+            .iter()
+            .filter(|record| record.is_live() && record.node.boot != self.session.boot);
+        for NodeRecord { node, .. } in others {
+            let (shared, address) = (Arc::clone(&self.shared), node.address.clone());
+            tokio::spawn(bury_if_never_met(shared, node.boot, address, patience));
         }
     }
 
@@ -356,36 +370,5 @@ impl Steward {
         }
         self.shared.end_session();
         self.session.links.stop().await;
-    }
-}
-
-/// A process whose connection ended and whose port refuses another one is no more: its shards need not
-/// wait for the end of its lease.
-async fn bury_if_dead(shared: Arc<Shared>, boot: BootId, address: String) {
-    // A process that was killed closes its connections one after the other.
-    for pause in PROOF_PAUSES_MS {
-        sleep(Duration::from_millis(pause)).await;
-        if shared.link(boot).is_some() {
-            return;
-        }
-        if Links::is_refused(&address).await {
-            break;
-        }
-        if pause == PROOF_PAUSES_MS[PROOF_PAUSES_MS.len() - 1] {
-            return;
-        }
-    }
-    match shared.store.bury(boot, Gone::Refused).await {
-        Ok(is_gone) => {
-            if is_gone {
-                tracing::warn!(node.boot = %boot, address, "a node's process is gone");
-                shared.owners.forget(boot);
-                shared.look_soon();
-                shared.broadcast(&News::Look);
-            }
-        }
-        Err(error) => {
-            tracing::warn!(%error, node.boot = %boot, "a node's death could not be noted; its lease will run out");
-        }
     }
 }

@@ -21,6 +21,8 @@ use crate::store::cluster::BootId;
 const FOR: Duration = Duration::from_secs(10);
 /// How often it is asked again.
 const AGAIN: Duration = Duration::from_secs(3);
+/// A new owner is asked soon, but not for each of the messages in which shards move.
+const AFTER_A_MOVE: Duration = Duration::from_millis(100);
 /// Invoices in one message.
 const PART: usize = 500;
 /// Invoices that other nodes may watch here at once.
@@ -60,8 +62,11 @@ impl Shared {
 
 /// Asks again and again, as long as somebody watches here.
 pub(super) async fn keep_watching(shared: Arc<Shared>) {
+    let mut moved = shared.news();
     loop {
-        sleep(AGAIN).await;
+        if let Ok(Ok(())) = timeout(AGAIN, moved.changed()).await {
+            sleep(AFTER_A_MOVE).await;
+        }
         let Some(invoices) = shared.invoices() else {
             return;
         };

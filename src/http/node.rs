@@ -59,7 +59,7 @@ async fn node(
     let body = NodeBody {
         name: own_name(&app),
         version: env!("CARGO_PKG_VERSION"),
-        draining: app.node.is_draining(),
+        draining: app.is_draining(),
         tree: app.node.tree(),
     };
     json(StatusCode::OK, &body)
@@ -226,7 +226,7 @@ fn alone(app: &App) -> ClusterBody {
 }
 
 async fn together(app: &App, cluster: &ClusterHandle) -> ClusterBody {
-    let (view, me) = (cluster.view(), cluster.me());
+    let (view, me) = (cluster.look().await, cluster.me());
     let mut abouts: HashMap<BootId, About> = cluster.about_others().await.into_iter().collect();
     let links = cluster.links();
     let names: HashMap<BootId, &NodeRecord> = view

@@ -42,6 +42,8 @@ pub struct NewNode {
     pub version: String,
     /// The versions of the wire that it speaks, inclusive.
     pub wire: (u16, u16),
+    /// Nodes link only to those of the same mark; empty: it is not known.
+    pub cookie_mark: String,
 }
 
 /// Why a node is no longer one.
@@ -160,7 +162,4 @@ pub trait ClusterStore: Send + Sync + 'static {
     /// Whether a live node should own nothing. False: it is none. By its boot, so that a request that
     /// comes late does not meet the next node of that name.
     async fn set_draining(&self, boot: BootId, draining: bool) -> Result<bool, StoreError>;
-
-    /// The highest epoch that any shard had.
-    async fn highest_epoch(&self) -> Result<Epoch, StoreError>;
 }

@@ -100,7 +100,7 @@ pub(crate) async fn empty_with(change: impl FnOnce(&mut Config)) -> Edge {
         auth,
         cache: SharedCache::None,
         probes: Vec::new(),
-        ownership: faktor::actors::ownership::Ownership::alone(faktor::store::Epoch(1)),
+        ownership: faktor::actors::ownership::Ownership::first(),
     });
     let actors = RunningActors::start(parts.clone()).await.unwrap();
     let services = Services {

@@ -107,6 +107,7 @@ impl Book {
                     http: String::new(),
                     version: String::new(),
                     wire: (1, 1),
+                    cookie_mark: String::new(),
                 },
                 joined_at: Timestamp::UNIX_EPOCH,
                 left: SignedDuration::from_millis(

@@ -7,7 +7,6 @@ use super::*;
 use crate::clock::new_uuid;
 use crate::domain::ids::{EventId, InvoiceId, OrganizationId};
 use crate::outbound::events::MemoryEvents;
-use crate::store::Epoch;
 
 /// A feed in memory whose calls can be made to fail.
 #[derive(Default)]
@@ -116,7 +115,7 @@ impl Node {
             Events::Memory(events.clone()),
             OutboxHandle::new(),
             Clock::System,
-            Ownership::alone(Epoch(1)),
+            Ownership::first(),
         );
         Self {
             feed,

@@ -71,7 +71,7 @@ impl Node {
             },
             cache: SharedCache::None,
             probes: Vec::new(),
-            ownership: crate::actors::ownership::Ownership::alone(crate::store::Epoch(1)),
+            ownership: crate::actors::ownership::Ownership::first(),
         });
         Self {
             actors: RunningActors::start(parts.clone()).await.unwrap(),

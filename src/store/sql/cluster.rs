@@ -63,19 +63,19 @@ const FORGET: &str = "DELETE FROM cluster_nodes WHERE gone IS NOT NULL AND expir
      AND NOT EXISTS (SELECT 1 FROM cluster_shards WHERE owner = boot)";
 
 const ENTER: &str = "INSERT INTO cluster_nodes (boot, name, address, http, version, wire_from, \
-     wire_to, joined_at, expires_at, draining) \
-     VALUES ($1, $2, $3, $4, $5, $6, $7, NOW, NOW + $8, FALSE) ON CONFLICT DO NOTHING";
+     wire_to, cookie_mark, joined_at, expires_at, draining) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NOW, NOW + $9, FALSE) ON CONFLICT DO NOTHING";
 
 const RENEW: &str = "UPDATE cluster_nodes SET expires_at = NOW + $2 \
      WHERE boot = $1 AND gone IS NULL AND expires_at > NOW RETURNING draining";
 
 /// The nodes and the shards by one statement: both are of the same moment.
-const VIEW: &str = "SELECT boot, name, address, http, version, wire_from, wire_to, joined_at, \
+const VIEW: &str = "SELECT boot, name, address, http, version, wire_from, wire_to, cookie_mark, joined_at, \
          expires_at - NOW AS left_micros, draining, gone, -1 AS shard, 0 AS epoch \
      FROM cluster_nodes \
      WHERE gone IS NULL OR EXISTS (SELECT 1 FROM cluster_shards WHERE owner = boot) \
      UNION ALL \
-     SELECT owner, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, shard, epoch \
+     SELECT owner, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, shard, epoch \
      FROM cluster_shards \
      ORDER BY shard, name";
 
@@ -198,13 +198,6 @@ impl ClusterStore for SqlStore {
         let set = self.dialect().statement(set).bind(boot.0).bind(draining);
         Ok(self.database.execute(set).await? > 0)
     }
-
-    async fn highest_epoch(&self) -> Result<Epoch, StoreError> {
-        let highest = Statement::new("SELECT MAX(epoch) AS epoch FROM cluster_shards");
-        let row = self.database.fetch_optional(&highest).await?;
-        let row = row.ok_or_else(|| corrupt("the cluster's book has no shards"))?;
-        row.unsigned("epoch").map(Epoch)
-    }
 }
 
 impl SqlStore {
@@ -248,6 +241,7 @@ impl Entering {
                 .bind(node.version.as_str())
                 .bind(wire_from)
                 .bind(wire_to)
+                .bind(node.cookie_mark.as_str())
                 .bind(micros(ttl)),
             renew: renewal(dialect, node.boot, ttl),
             known: Statement::new("SELECT 1 FROM cluster_nodes WHERE boot = $1").bind(boot),
@@ -317,6 +311,7 @@ fn node_record(row: &Row) -> Result<NodeRecord, StoreError> {
             http: row.text("http")?,
             version: row.text("version")?,
             wire: (wire("wire_from")?, wire("wire_to")?),
+            cookie_mark: row.text("cookie_mark")?,
         },
         joined_at: row.timestamp("joined_at")?,
         left: SignedDuration::from_micros(row.integer("left_micros")?),
