@@ -10,7 +10,7 @@ use crate::trial::Trial;
 use crate::turn;
 
 /// The goal is 500 ms in an optimized build on a machine of its own; here is neither.
-const P99: Duration = Duration::from_millis(1_500);
+const P99: Duration = Duration::from_secs(3);
 /// A node reads the operator's wish with its next renewal.
 const DRAINED: Duration = Duration::from_secs(20);
 

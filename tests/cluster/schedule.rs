@@ -134,7 +134,7 @@ fn setting(name: &str, default: u64) -> u64 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_random_schedule_of_faults_breaks_no_rule() {
     let _turn = turn().await;
-    let length = Duration::from_secs(setting("SECONDS", 40));
+    let length = Duration::from_secs(setting("SECONDS", 30));
     let seed = setting("SEED", 1);
     let nodes = usize::try_from(setting("NODES", 3)).expect("a number of nodes");
     let lease = if length >= LONG_RUN {
