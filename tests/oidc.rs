@@ -254,7 +254,7 @@ async fn a_checked_token_is_not_remembered_beyond_its_end() {
 async fn a_user_is_made_on_first_sight_once_and_only_where_that_is_allowed() {
     let issuer = TestIssuer::start().await;
     issuer.publish(Algorithm::EdDSA, "ed");
-    let (app, organization) = with_organization(&issuer.url, true).await;
+    let (app, organization) = Box::pin(with_organization(&issuer.url, true)).await;
     let bob = json!({"sub": "bob", "email": "Bob@Else.test", "email_verified": true,
         "given_name": "Bob", "family_name": "Müller", "realm_access": {"roles": ["accountant"]}});
     let many = join_all((0..20).map(|n| {
@@ -390,7 +390,7 @@ async fn a_real_keycloak_signs_people_in() {
     let Some(keycloak) = backend("KEYCLOAK") else {
         return;
     };
-    let (app, _) = with_organization(&keycloak, true).await;
+    let (app, _) = Box::pin(with_organization(&keycloak, true)).await;
     let person = |name, password| {
         [
             ("grant_type", "password"),

@@ -18,9 +18,9 @@ const LONG_LEASE_MS: u64 = 24_000;
 /// Starts a node that can't join: what it says at its end, and how long that took.
 pub(crate) async fn refused(cluster: &mut Cluster, node: usize) -> (String, Duration) {
     let began = Instant::now();
-    let begin = cluster.nodes[node].launch();
+    let line = cluster.nodes[node].launch();
     let status = cluster.nodes[node].ended().await;
-    let said = cluster.nodes[node].log_from(begin);
+    let said = cluster.nodes[node].log_from(line);
     assert_eq!(status.code(), Some(1), "{said}");
     (said, began.elapsed())
 }

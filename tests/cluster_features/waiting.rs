@@ -29,16 +29,16 @@ async fn a_waiting_reader_of_the_feed_is_woken(site: &Site) {
         for writing in (0..3).filter(|writing| *writing != reading) {
             let last = site.feed(reading).await.pop().expect("an event");
             let path = format!("/v1/events?wait=20&after={}", text(&last, "/id"));
-            let waiting = async {
+            let reader = async {
                 let page = site.get(reading, &path).await.expect(200);
                 (page, Instant::now())
             };
-            let writing = async {
+            let writer = async {
                 // Until the reader waits.
                 sleep(Duration::from_millis(300)).await;
                 (site.draft(writing).await, Instant::now())
             };
-            let ((page, told), (id, committed)) = tokio::join!(waiting, writing);
+            let ((page, told), (id, committed)) = tokio::join!(reader, writer);
             assert_eq!(page["data"][0]["subject"], json!(id), "{page}");
             let took = told.saturating_duration_since(committed);
             assert!(took < SOON, "node {reading} heard after {took:?}");
