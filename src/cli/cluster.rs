@@ -92,8 +92,8 @@ fn show(view: &ClusterView, out: &mut impl Write) -> io::Result<()> {
     }
     writeln!(
         out,
-        "{:<16} {:<9} {:>6} {:>9} {:>9}  {:<9} {:<22} HTTP",
-        "NODE", "STATE", "SHARDS", "EPOCH", "LEASE", "VERSION", "ADDRESS"
+        "{:<16} {:<9} {:>6} {:>9} {:>6} {:>9}  {:<9} {:<22} HTTP",
+        "NODE", "STATE", "SHARDS", "EPOCH", "LINKS", "LEASE", "VERSION", "ADDRESS"
     )?;
     let mut owned = 0;
     for record in &view.nodes {
@@ -108,11 +108,12 @@ fn show(view: &ClusterView, out: &mut impl Write) -> io::Result<()> {
         }
         writeln!(
             out,
-            "{:<16} {:<9} {:>6} {:>9} {:>7} s  {:<9} {:<22} {}",
+            "{:<16} {:<9} {:>6} {:>9} {:>6} {:>7} s  {:<9} {:<22} {}",
             record.node.name,
             state(record),
             count,
             epoch.map_or_else(|| "-".to_owned(), |epoch| epoch.to_string()),
+            record.links,
             record.left.as_secs().max(0),
             record.node.version,
             record.node.address,

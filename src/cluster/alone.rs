@@ -145,7 +145,7 @@ impl Keeper {
         while timeout(pause, leaving.cancelled()).await.is_err() {
             let began = self.ownership.now();
             pause = self.ttl / RENEW_AFTER;
-            let kept = match self.book.renew(self.node.boot, self.ttl).await {
+            let kept = match self.book.renew(self.node.boot, self.ttl, 0).await {
                 Ok(Renewed::Member { .. }) => {
                     self.ownership.renewed(began, self.ttl * 4 / 5);
                     Ok(true)

@@ -184,6 +184,7 @@ mod tests {
             joined_at: Timestamp::UNIX_EPOCH,
             left: SignedDuration::from_secs(10),
             draining: false,
+            links: 0,
             gone: None,
         }
     }

@@ -181,15 +181,15 @@ impl Steward {
             return Ok(Renewed::Member { draining });
         }
         let began = self.shared.ownership.now();
-        let renewed = self
-            .shared
-            .store
-            .renew(self.session.boot, self.identity.ttl);
-        let renewed = renewed.await?;
+        let links = u32::try_from(self.session.links.all().len()).unwrap_or(u32::MAX);
+        let book = &self.shared.store;
+        let renewed = book
+            .renew(self.session.boot, self.identity.ttl, links)
+            .await?;
         if let Renewed::Member { draining } = renewed {
             self.shared.renewed(began, self.identity.ttl);
             self.renew_at = Instant::now() + self.identity.ttl / RENEW_AFTER;
-            if self.shared.set_draining(draining) != draining {
+            if self.shared.set_draining(draining) != draining && !self.has_withdrawn {
                 tracing::info!(draining, "an operator changed whether this node takes part");
             }
         }

@@ -79,6 +79,8 @@ pub struct NodeRecord {
     pub left: SignedDuration,
     /// An operator, or its own end, wants it to own nothing.
     pub draining: bool,
+    /// To other nodes, when it renewed its lease last.
+    pub links: u32,
     pub gone: Option<Gone>,
 }
 
@@ -130,8 +132,9 @@ pub trait ClusterStore: Send + Sync + 'static {
     /// name is live.
     async fn join(&self, node: &NewNode, ttl: Duration) -> Result<(), StoreError>;
 
-    /// Prolongs a node's lease to `ttl` from now, unless it ran out or the node is gone.
-    async fn renew(&self, boot: BootId, ttl: Duration) -> Result<Renewed, StoreError>;
+    /// Prolongs a node's lease to `ttl` from now, unless it ran out or the node is gone; and notes how
+    /// many links it has.
+    async fn renew(&self, boot: BootId, ttl: Duration, links: u32) -> Result<Renewed, StoreError>;
 
     async fn view(&self) -> Result<ClusterView, StoreError>;
 

@@ -74,6 +74,7 @@ impl Book {
             name,
             expires_at: now + TTL_MS,
             draining: false,
+            links: 0,
             gone: None,
         });
         true
@@ -114,6 +115,7 @@ impl Book {
                     i64::try_from(entry.expires_at).unwrap() - i64::try_from(now).unwrap(),
                 ),
                 draining: entry.draining,
+                links: 0,
                 gone: entry.gone,
             })
             .collect();

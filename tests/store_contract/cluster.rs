@@ -114,7 +114,10 @@ pub(crate) async fn a_node_takes_the_name_of_one_whose_lease_ran_out(stores: &St
     let second = joined(stores, "a").await;
     assert_eq!(record(stores, first).await, None);
     assert!(record(stores, second).await.unwrap().is_live());
-    assert_eq!(stores.cluster.renew(first, LEASE).await, Ok(Renewed::Gone));
+    assert_eq!(
+        stores.cluster.renew(first, LEASE, 2).await,
+        Ok(Renewed::Gone)
+    );
 }
 
 pub(crate) async fn of_many_nodes_with_one_name_exactly_one_joins(stores: &Stores) {
@@ -142,21 +145,29 @@ pub(crate) async fn joining_again_after_a_lost_reply_is_joining_once(stores: &St
 
 pub(crate) async fn a_renewal_prolongs_a_lease(stores: &Stores) {
     let boot = joined_for(stores, "a", Duration::from_mins(1)).await;
-    let renewed = stores.cluster.renew(boot, LEASE).await;
+    let renewed = stores.cluster.renew(boot, LEASE, 2).await;
     assert_eq!(renewed, Ok(Renewed::Member { draining: false }));
-    let left = record(stores, boot).await.unwrap().left;
-    assert!(left > SignedDuration::from_mins(9), "{left}");
+    let record = record(stores, boot).await.unwrap();
+    assert!(
+        record.left > SignedDuration::from_mins(9),
+        "{}",
+        record.left
+    );
+    assert_eq!(record.links, 2);
 }
 
 pub(crate) async fn a_lease_that_ran_out_never_revives(stores: &Stores) {
     let boot = joined_for(stores, "a", NO_LEASE).await;
     for _ in 0..2 {
-        assert_eq!(stores.cluster.renew(boot, LEASE).await, Ok(Renewed::Gone));
+        assert_eq!(
+            stores.cluster.renew(boot, LEASE, 2).await,
+            Ok(Renewed::Gone)
+        );
         assert!(!record(stores, boot).await.unwrap().is_live());
     }
     let unknown = BootId(clock::new_uuid());
     assert_eq!(
-        stores.cluster.renew(unknown, LEASE).await,
+        stores.cluster.renew(unknown, LEASE, 2).await,
         Ok(Renewed::Gone)
     );
 }
@@ -175,7 +186,10 @@ pub(crate) async fn a_node_that_was_buried_stays_so_and_the_reason_too(stores: &
     take(stores, boot, &shards([7])).await;
     assert_eq!(stores.cluster.bury(boot, Gone::Refused).await, Ok(true));
     assert_eq!(stores.cluster.bury(boot, Gone::Expired).await, Ok(true));
-    assert_eq!(stores.cluster.renew(boot, LEASE).await, Ok(Renewed::Gone));
+    assert_eq!(
+        stores.cluster.renew(boot, LEASE, 2).await,
+        Ok(Renewed::Gone)
+    );
     let record = record(stores, boot).await.unwrap();
     assert_eq!(record.gone, Some(Gone::Refused));
     assert!(!record.is_live());
@@ -262,14 +276,14 @@ pub(crate) async fn a_node_that_leaves_leaves_its_shards(stores: &Stores) {
         assert_eq!(shard.owner, (shard.shard.0 >= 200).then_some(other));
         assert_eq!(shard.epoch, Epoch(2));
     }
-    let renewed = stores.cluster.renew(leaver, LEASE).await;
+    let renewed = stores.cluster.renew(leaver, LEASE, 2).await;
     assert_eq!(renewed, Ok(Renewed::Gone));
 }
 
 pub(crate) async fn a_node_is_drained_and_its_namesake_after_it_is_not(stores: &Stores) {
     let boot = joined(stores, "a").await;
     assert_eq!(stores.cluster.set_draining(boot, true).await, Ok(true));
-    let renewed = stores.cluster.renew(boot, LEASE).await;
+    let renewed = stores.cluster.renew(boot, LEASE, 2).await;
     assert_eq!(renewed, Ok(Renewed::Member { draining: true }));
     assert!(record(stores, boot).await.unwrap().draining);
     assert_eq!(stores.cluster.set_draining(boot, false).await, Ok(true));
@@ -341,7 +355,7 @@ pub(crate) async fn epochs_only_grow_whoever_does_what_at_once(stores: &Stores) 
             let (handed, buried, renewed) = tokio::join!(
                 stores.cluster.hand_over(boot, heir, &taken),
                 stores.cluster.bury(boot, Gone::Refused),
-                stores.cluster.renew(boot, LEASE),
+                stores.cluster.renew(boot, LEASE, 2),
             );
             assert_eq!(buried, Ok(true));
             assert!(renewed.is_ok());

@@ -66,16 +66,16 @@ const ENTER: &str = "INSERT INTO cluster_nodes (boot, name, address, http, versi
      wire_to, cookie_mark, joined_at, expires_at, draining) \
      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, NOW, NOW + $9, FALSE) ON CONFLICT DO NOTHING";
 
-const RENEW: &str = "UPDATE cluster_nodes SET expires_at = NOW + $2 \
+const RENEW: &str = "UPDATE cluster_nodes SET expires_at = NOW + $2, links = $3 \
      WHERE boot = $1 AND gone IS NULL AND expires_at > NOW RETURNING draining";
 
 /// The nodes and the shards by one statement: both are of the same moment.
 const VIEW: &str = "SELECT boot, name, address, http, version, wire_from, wire_to, cookie_mark, joined_at, \
-         expires_at - NOW AS left_micros, draining, gone, -1 AS shard, 0 AS epoch \
+         expires_at - NOW AS left_micros, draining, links, gone, -1 AS shard, 0 AS epoch \
      FROM cluster_nodes \
      WHERE gone IS NULL OR EXISTS (SELECT 1 FROM cluster_shards WHERE owner = boot) \
      UNION ALL \
-     SELECT owner, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, shard, epoch \
+     SELECT owner, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, shard, epoch \
      FROM cluster_shards \
      ORDER BY shard, name";
 
@@ -122,8 +122,10 @@ impl ClusterStore for SqlStore {
             .await
     }
 
-    async fn renew(&self, boot: BootId, ttl: Duration) -> Result<Renewed, StoreError> {
-        let rows = self.database.execute_returning(self.renewal(boot, ttl));
+    async fn renew(&self, boot: BootId, ttl: Duration, links: u32) -> Result<Renewed, StoreError> {
+        let rows = self
+            .database
+            .execute_returning(self.renewal(boot, ttl, links));
         Ok(match rows.await?.first() {
             Some(row) => Renewed::Member {
                 draining: row.flag("draining")?,
@@ -205,13 +207,17 @@ impl SqlStore {
         Dialect::of(&self.database)
     }
 
-    fn renewal(&self, boot: BootId, ttl: Duration) -> Statement {
-        renewal(self.dialect(), boot, ttl)
+    fn renewal(&self, boot: BootId, ttl: Duration, links: u32) -> Statement {
+        renewal(self.dialect(), boot, ttl, links)
     }
 }
 
-fn renewal(dialect: Dialect, boot: BootId, ttl: Duration) -> Statement {
-    dialect.statement(RENEW).bind(boot.0).bind(micros(ttl))
+fn renewal(dialect: Dialect, boot: BootId, ttl: Duration, links: u32) -> Statement {
+    dialect
+        .statement(RENEW)
+        .bind(boot.0)
+        .bind(micros(ttl))
+        .bind(i64::from(links))
 }
 
 /// The statements of a node's entry.
@@ -243,7 +249,7 @@ impl Entering {
                 .bind(wire_to)
                 .bind(node.cookie_mark.as_str())
                 .bind(micros(ttl)),
-            renew: renewal(dialect, node.boot, ttl),
+            renew: renewal(dialect, node.boot, ttl, 0),
             known: Statement::new("SELECT 1 FROM cluster_nodes WHERE boot = $1").bind(boot),
         }
     }
@@ -316,6 +322,7 @@ fn node_record(row: &Row) -> Result<NodeRecord, StoreError> {
         joined_at: row.timestamp("joined_at")?,
         left: SignedDuration::from_micros(row.integer("left_micros")?),
         draining: row.flag("draining")?,
+        links: u32::try_from(row.integer("links")?).map_err(corrupt)?,
         gone,
     })
 }
