@@ -74,7 +74,6 @@ impl Book {
             name,
             expires_at: now + TTL_MS,
             draining: false,
-            links: 0,
             gone: None,
         });
         true
