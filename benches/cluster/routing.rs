@@ -15,22 +15,26 @@ use super::{median, verdict};
 const CLIENTS: usize = 32;
 const ROUND: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 5;
-/// Drafts that are read and changed.
+/// Drafts that are read and changed, again and again.
 const DRAFTS: usize = 512;
+/// So many that a node which is not their owner has mostly forgotten what it saw of them.
+const MANY_DRAFTS: usize = 6_000;
 /// Node clocks count in 10 ms: what idle nodes cost is seen over a longer time.
 const IDLE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Read,
+    ReadMany,
     Create,
     Edit,
     /// 60 % reads, 20 % creates, 20 % edits.
     Mix,
 }
 
-const KINDS: [(Kind, &str); 4] = [
-    (Kind::Read, "read"),
+const KINDS: [(Kind, &str); 5] = [
+    (Kind::Read, "read of 512"),
+    (Kind::ReadMany, "read of 6,000"),
     (Kind::Create, "create"),
     (Kind::Edit, "edit"),
     (Kind::Mix, "mix"),
@@ -44,6 +48,7 @@ struct Way {
     nodes: Rc<Nodes>,
     /// Each draft with the node to ask; none: any.
     drafts: Rc<Vec<(String, Option<usize>)>>,
+    many: Rc<Vec<(String, Option<usize>)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -56,23 +61,21 @@ struct Round {
 
 impl Way {
     async fn new(name: &'static str, limit: f64, nodes: &Rc<Nodes>, to_owner: bool) -> Self {
-        let all: Vec<usize> = (0..nodes.nodes.len()).collect();
-        let owners = nodes.owners(0).await;
-        let drafts = drafts(nodes, &all, DRAFTS).await.into_iter();
-        let drafts = drafts.map(|id| {
-            let owner = to_owner.then(|| owner_of(&owners, &id).unwrap());
-            (id, owner)
-        });
         Self {
             name,
             limit,
             nodes: Rc::clone(nodes),
-            drafts: Rc::new(drafts.collect()),
+            drafts: Rc::new(made(nodes, DRAFTS, to_owner).await),
+            many: Rc::new(made(nodes, MANY_DRAFTS, to_owner).await),
         }
     }
 
     fn requests(&self, kind: Kind, turn: usize) -> Next {
-        let (token, drafts) = (self.nodes.token.clone(), Rc::clone(&self.drafts));
+        let token = self.nodes.token.clone();
+        let drafts = Rc::clone(match kind {
+            Kind::ReadMany => &self.many,
+            Kind::Read | Kind::Create | Kind::Edit | Kind::Mix => &self.drafts,
+        });
         let (creation, count) = (creation(&token), self.nodes.nodes.len());
         Rc::new(move |client, sent| {
             let number = (turn << 40) + (client << 32) + sent;
@@ -85,7 +88,7 @@ impl Way {
             };
             let (id, owner) = &drafts[scatter(number + 2, drafts.len())];
             match kind {
-                Kind::Read => (owner.unwrap_or(any), reading(&token, id)),
+                Kind::Read | Kind::ReadMany => (owner.unwrap_or(any), reading(&token, id)),
                 Kind::Edit => (owner.unwrap_or(any), edit(&token, id, number)),
                 Kind::Create | Kind::Mix => (any, Arc::clone(&creation)),
             }
@@ -111,6 +114,18 @@ impl Way {
             p99_ms: latencies.ms(99),
         }
     }
+}
+
+/// New drafts with the node to ask for each.
+async fn made(nodes: &Nodes, count: usize, to_owner: bool) -> Vec<(String, Option<usize>)> {
+    let all: Vec<usize> = (0..nodes.nodes.len()).collect();
+    let owners = nodes.owners(0).await;
+    let made = drafts(nodes, &all, count).await.into_iter();
+    let with_owner = made.map(|id| {
+        let owner = to_owner.then(|| owner_of(&owners, &id).unwrap());
+        (id, owner)
+    });
+    with_owner.collect()
 }
 
 pub(crate) async fn routing() {

@@ -48,7 +48,12 @@ pub enum Question {
         request: Box<Request>,
     },
     /// To the owner of an invoice: what does it look like?
-    Read { id: InvoiceId },
+    Read {
+        id: InvoiceId,
+        /// The version that the asker has: if it is the present one, [`Reply::Unchanged`] says all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        known: Option<u64>,
+    },
     /// To the new owner of shards: they are yours, as the store says.
     Take { shards: Vec<Held> },
     /// Of any node: how are you?
@@ -65,6 +70,8 @@ pub enum Reply {
     Found {
         invoice: Arc<Invoice>,
     },
+    /// The invoice is as the asker knows it. Only for who named a version.
+    Unchanged,
     Refused(Refusal),
     /// Nothing was done; somebody else may be the owner.
     NotOwner {
