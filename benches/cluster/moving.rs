@@ -26,6 +26,8 @@ const QUIET: Duration = Duration::from_secs(3);
 const LATEST: Duration = Duration::from_secs(15);
 /// Until a node has read in the book what an operator wants: a quarter of its lease, and some.
 const HEARD: Duration = Duration::from_secs(5);
+/// What is asked so long before the first shard is seen elsewhere is asked while it moves.
+const BEFORE_FIRST: Duration = Duration::from_millis(500);
 const LOOK_EVERY: Duration = Duration::from_millis(15);
 
 const MOVE_WITHIN: Duration = Duration::from_secs(5);
@@ -162,7 +164,8 @@ async fn touch_all(nodes: &Nodes, ids: &Rc<Vec<String>>, by: usize) {
 fn print(store: &str, what: &str, load: &Load, seen: &Seen) {
     let begun = seen.asked.checked_sub(QUIET).unwrap();
     let before = load.latencies_within(begun, seen.asked);
-    let meanwhile = load.latencies_within(seen.asked, seen.last);
+    let from = seen.first.checked_sub(BEFORE_FIRST).unwrap();
+    let meanwhile = load.latencies_within(from.max(seen.asked), seen.last);
     let took = seen.last - seen.first;
     println!(
         "| {store} | {what} | {} | {:.2?} | {took:.2?} | ≤ {MOVE_WITHIN:?} | {} | {:.1} | {:.1} | \
