@@ -14,7 +14,7 @@ use super::store::Place;
 use super::verdict;
 
 const KILLS: usize = 6;
-const STOPS: usize = 3;
+const STOPS: usize = 2;
 /// Drafts before each fault, about a third of them at the victim.
 const DRAFTS: usize = 360;
 /// The load meanwhile: 600 requests a second.

@@ -13,7 +13,7 @@ use super::store::Place;
 use super::{median, verdict};
 
 const CLIENTS: usize = 32;
-const ROUND: Duration = Duration::from_secs(2);
+const ROUND: Duration = Duration::from_millis(1_500);
 const ROUNDS: usize = 5;
 /// Drafts that are read and changed, again and again.
 const DRAFTS: usize = 512;
