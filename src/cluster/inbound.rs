@@ -74,11 +74,12 @@ impl FromPeers {
                 self.note_stranger(&result, id);
                 Reply::of(result, self.shared.hint(id))
             }
-            Question::Read { id } => {
+            Question::Read { id, known } => {
                 let Some(invoices) = self.shared.invoices() else {
                     return Reply::NotOwner { hint: None };
                 };
                 match invoices.get_here(id).await {
+                    Ok(published) if known == Some(published.invoice.version) => Reply::Unchanged,
                     Ok(published) => Reply::Found {
                         invoice: Arc::clone(&published.invoice),
                     },

@@ -27,6 +27,7 @@ pub mod owners;
 pub mod placement;
 pub mod plan;
 mod router;
+mod seen;
 mod session;
 mod shared;
 mod status;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use tokio::time::{Duration, Instant, timeout};
 
 use super::links::{Link, LinkError};
+use super::seen::Seen;
 use super::shared::Shared;
 use super::wire::{self, Ask, Fault, Question, Reply};
 use crate::actors::invoices::{Elsewhere, ExecuteError, Executed, InvoicesHandle, Published};
@@ -28,6 +29,7 @@ const MAX_HOPS: u8 = 2;
 #[derive(Clone)]
 pub(super) struct Router {
     shared: Arc<Shared>,
+    seen: Seen,
 }
 
 /// What came of asking one node.
@@ -47,14 +49,15 @@ enum Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    fn of(self, id: InvoiceId) -> Question {
+    /// `known`: the version that this node has seen.
+    fn of(self, id: InvoiceId, known: Option<u64>) -> Question {
         match self {
             Self::Execution(organization, request) => Question::Execute {
                 id,
                 organization,
                 request: Box::new(request.clone()),
             },
-            Self::State => Question::Read { id },
+            Self::State => Question::Read { id, known },
         }
     }
 }
@@ -67,12 +70,19 @@ enum Found {
 
 impl Router {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        Self {
+            shared,
+            seen: Seen::default(),
+        }
     }
 
     async fn find(&self, id: InvoiceId, wanted: Wanted<'_>) -> Result<Found, ExecuteError> {
         let shard = ShardId::of(id);
         let deadline = Instant::now() + PATIENCE;
+        let seen = match wanted {
+            Wanted::State => self.seen.get(id),
+            Wanted::Execution(..) => None,
+        };
         let mut pause = FIRST_PAUSE;
         let mut was_crowded = false;
         loop {
@@ -87,10 +97,11 @@ impl Router {
                     settled => return settled,
                 }
             } else {
-                match self.ask_owner(id, shard, wanted, deadline).await {
+                let known = seen.as_ref().map(|seen| seen.invoice.version);
+                match self.ask_owner(id, shard, wanted, known, deadline).await {
                     Asked::Answer(Reply::NotOwner { .. }) | Asked::Nothing | Asked::Hint => {}
                     Asked::Answer(Reply::Busy) => was_crowded = true,
-                    Asked::Answer(reply) => return answer(reply),
+                    Asked::Answer(reply) => return self.answer(reply, seen),
                 }
             }
             let now = Instant::now();
@@ -115,6 +126,7 @@ impl Router {
         id: InvoiceId,
         shard: ShardId,
         wanted: Wanted<'_>,
+        known: Option<u64>,
         deadline: Instant,
     ) -> Asked {
         let mut last = Asked::Nothing;
@@ -131,7 +143,7 @@ impl Router {
                 },
             };
             last = self
-                .ask(&link, wanted.of(id), (hops, relay), deadline)
+                .ask(&link, wanted.of(id, known), (hops, relay), deadline)
                 .await;
             match &last {
                 // It was not asked as the owner.
@@ -153,6 +165,33 @@ impl Router {
             }
         }
         last
+    }
+
+    /// What a reply says; `seen` is the state that was named in the question.
+    fn answer(&self, reply: Reply, seen: Option<Arc<Published>>) -> Result<Found, ExecuteError> {
+        Err(match (reply, seen) {
+            (Reply::Done { invoice, replayed }, _) => {
+                self.seen
+                    .note(Arc::new(Published::new(Arc::clone(&invoice))));
+                return Ok(Found::Executed(Executed { invoice, replayed }));
+            }
+            (Reply::Found { invoice }, _) => {
+                let published = Arc::new(Published::new(invoice));
+                self.seen.note(Arc::clone(&published));
+                return Ok(Found::State(published));
+            }
+            (Reply::Unchanged, Some(seen)) => return Ok(Found::State(seen)),
+            (Reply::Refused(refusal), _) => refusal.into(),
+            (Reply::Failed(fault), _) => fault.into(),
+            (Reply::Busy, _) => ExecuteError::Busy,
+            (Reply::NotOwner { .. }, _) => ExecuteError::NotOwner,
+            (Reply::Crashed, _) => ExecuteError::Crashed,
+            (Reply::Unchanged | Reply::Taken | Reply::About(_) | Reply::Unreadable, _) => {
+                ExecuteError::Store(StoreError::Unavailable {
+                    reason: "another node gave an answer to another question".to_owned(),
+                })
+            }
+        })
     }
 
     async fn ask(&self, link: &Link, what: Question, way: (u8, bool), deadline: Instant) -> Asked {
@@ -229,25 +268,6 @@ async fn here(
             .map(Found::Executed),
         Wanted::State => invoices.get_here(id).await.map(Found::State),
     }
-}
-
-fn answer(reply: Reply) -> Result<Found, ExecuteError> {
-    Err(match reply {
-        Reply::Done { invoice, replayed } => {
-            return Ok(Found::Executed(Executed { invoice, replayed }));
-        }
-        Reply::Found { invoice } => return Ok(Found::State(Arc::new(Published::new(invoice)))),
-        Reply::Refused(refusal) => refusal.into(),
-        Reply::Failed(fault) => fault.into(),
-        Reply::Busy => ExecuteError::Busy,
-        Reply::NotOwner { .. } => ExecuteError::NotOwner,
-        Reply::Crashed => ExecuteError::Crashed,
-        Reply::Taken | Reply::About(_) | Reply::Unreadable => {
-            ExecuteError::Store(StoreError::Unavailable {
-                reason: "another node gave an answer to another question".to_owned(),
-            })
-        }
-    })
 }
 
 #[async_trait]

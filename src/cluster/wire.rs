@@ -59,7 +59,12 @@ pub enum Question {
         request: Box<Request>,
     },
     /// To the owner of an invoice: what does it look like?
-    Read { id: InvoiceId },
+    Read {
+        id: InvoiceId,
+        /// The version that the asker has: if it is the present one, [`Reply::Unchanged`] says all.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        known: Option<u64>,
+    },
     /// To the new owner of shards: they are yours, as the store says.
     Take { shards: Vec<Held> },
     /// Of any node: how are you?
@@ -70,7 +75,7 @@ impl Question {
     /// The invoice whose owner is asked.
     pub const fn invoice(&self) -> Option<InvoiceId> {
         match self {
-            Self::Execute { id, .. } | Self::Read { id } => Some(*id),
+            Self::Execute { id, .. } | Self::Read { id, .. } => Some(*id),
             Self::Take { .. } | Self::About => None,
         }
     }
@@ -86,6 +91,8 @@ pub enum Reply {
     Found {
         invoice: Arc<Invoice>,
     },
+    /// The invoice is as the asker knows it. Only for who named a version.
+    Unchanged,
     Refused(Refusal),
     /// Nothing was done; somebody else may be the owner.
     NotOwner {

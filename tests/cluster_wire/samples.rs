@@ -112,7 +112,20 @@ pub(crate) fn asks() -> Vec<(&'static str, Ask)> {
     vec![
         ("execute_create", execute(Some(organization_id()), create())),
         ("execute_send", execute(None, request(send()))),
-        ("read", ask(Question::Read { id: invoice_id() })),
+        (
+            "read",
+            ask(Question::Read {
+                id: invoice_id(),
+                known: None,
+            }),
+        ),
+        (
+            "read_known",
+            ask(Question::Read {
+                id: invoice_id(),
+                known: Some(3),
+            }),
+        ),
         ("take", ask(Question::Take { shards })),
         ("about", ask(Question::About)),
     ]
@@ -138,6 +151,7 @@ pub(crate) fn replies() -> Vec<(&'static str, Reply)> {
             },
         ),
         ("found", Reply::Found { invoice: invoice() }),
+        ("unchanged", Reply::Unchanged),
         (
             "refused",
             Reply::Refused(Refusal::VersionMismatch { current: 7 }),

@@ -1,0 +1,201 @@
+//! One process against three: the same requests at one node alone, at random nodes of a cluster, and at
+//! the owners' nodes. In turns, so that the ratios hold on a machine that others use, too.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::load::{Next, Plan, creation, drafts, edit, load, reading, scatter};
+use super::nodes::{Nodes, owner_of};
+use super::store::Place;
+use super::{median, verdict};
+
+const CLIENTS: usize = 32;
+const ROUND: Duration = Duration::from_millis(1_500);
+const ROUNDS: usize = 5;
+/// Drafts that are read and changed, again and again.
+const DRAFTS: usize = 512;
+/// So many that a node which is not their owner has mostly forgotten what it saw of them.
+const MANY_DRAFTS: usize = 6_000;
+/// Node clocks count in 10 ms: what idle nodes cost is seen over a longer time.
+const IDLE: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Read,
+    ReadMany,
+    Create,
+    Edit,
+    /// 60 % reads, 20 % creates, 20 % edits.
+    Mix,
+}
+
+const KINDS: [(Kind, &str); 5] = [
+    (Kind::Read, "read of 512"),
+    (Kind::ReadMany, "read of 6,000"),
+    (Kind::Create, "create"),
+    (Kind::Edit, "edit"),
+    (Kind::Mix, "mix"),
+];
+
+/// Who is asked, and how the node is chosen.
+struct Way {
+    name: &'static str,
+    /// Of the CPU per request of one node alone.
+    limit: f64,
+    nodes: Rc<Nodes>,
+    /// Each draft with the node to ask; none: any.
+    drafts: Rc<Vec<(String, Option<usize>)>>,
+    many: Rc<Vec<(String, Option<usize>)>>,
+}
+
+#[derive(Clone, Copy)]
+struct Round {
+    cpu_us: f64,
+    per_second: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+impl Way {
+    async fn new(name: &'static str, limit: f64, nodes: &Rc<Nodes>, to_owner: bool) -> Self {
+        Self {
+            name,
+            limit,
+            nodes: Rc::clone(nodes),
+            drafts: Rc::new(made(nodes, DRAFTS, to_owner).await),
+            many: Rc::new(made(nodes, MANY_DRAFTS, to_owner).await),
+        }
+    }
+
+    fn requests(&self, kind: Kind, turn: usize) -> Next {
+        let token = self.nodes.token.clone();
+        let drafts = Rc::clone(match kind {
+            Kind::ReadMany => &self.many,
+            Kind::Read | Kind::Create | Kind::Edit | Kind::Mix => &self.drafts,
+        });
+        let (creation, count) = (creation(&token), self.nodes.nodes.len());
+        Rc::new(move |client, sent| {
+            let number = (turn << 40) + (client << 32) + sent;
+            let any = scatter(number, count);
+            let kind = match (kind, scatter(number + 1, 10)) {
+                (Kind::Mix, 0..6) => Kind::Read,
+                (Kind::Mix, 6..8) => Kind::Create,
+                (Kind::Mix, _) => Kind::Edit,
+                (kind, _) => kind,
+            };
+            let (id, owner) = &drafts[scatter(number + 2, drafts.len())];
+            match kind {
+                Kind::Read | Kind::ReadMany => (owner.unwrap_or(any), reading(&token, id)),
+                Kind::Edit => (owner.unwrap_or(any), edit(&token, id, number)),
+                Kind::Create | Kind::Mix => (any, Arc::clone(&creation)),
+            }
+        })
+    }
+
+    async fn round(&self, kind: Kind, turn: usize) -> Round {
+        let cpu = self.nodes.cpu_seconds();
+        let begun = Instant::now();
+        let plan = Plan {
+            clients: CLIENTS,
+            until: begun + ROUND,
+            pace: None,
+            may_fail: false,
+        };
+        let load = load(&self.nodes.addresses(), plan, &self.requests(kind, turn)).await;
+        let latencies = load.latencies();
+        let answered = latencies.len() as f64;
+        Round {
+            cpu_us: (self.nodes.cpu_seconds() - cpu) / answered * 1e6,
+            per_second: answered / begun.elapsed().as_secs_f64(),
+            p50_ms: latencies.ms(50),
+            p99_ms: latencies.ms(99),
+        }
+    }
+}
+
+/// New drafts with the node to ask for each.
+async fn made(nodes: &Nodes, count: usize, to_owner: bool) -> Vec<(String, Option<usize>)> {
+    let all: Vec<usize> = (0..nodes.nodes.len()).collect();
+    let owners = nodes.owners(0).await;
+    let made = drafts(nodes, &all, count).await.into_iter();
+    let with_owner = made.map(|id| {
+        let owner = to_owner.then(|| owner_of(&owners, &id).unwrap());
+        (id, owner)
+    });
+    with_owner.collect()
+}
+
+pub(crate) async fn routing() {
+    for (name, place) in Place::all().await {
+        let beside = match place.postgres {
+            None => Place::sqlite(),
+            Some(_) => Place::postgres().await.unwrap(),
+        };
+        over(name, place, beside).await;
+    }
+}
+
+async fn over(store: &str, place: Place, beside: Place) {
+    let alone = Rc::new(Nodes::alone(place).await);
+    let cluster = Rc::new(Nodes::cluster(beside, 3).await);
+    let ways = [
+        Way::new("1 process", f64::INFINITY, &alone, false).await,
+        Way::new("3, at random", 1.5, &cluster, false).await,
+        Way::new("3, at the owner", 1.1, &cluster, true).await,
+    ];
+    println!("\n{store}: {CLIENTS} clients, medians of {ROUNDS} rounds of {ROUND:?}\n");
+    println!(
+        "| request | nodes | CPU of all nodes, µs | of one process | limit | | requests/s | p50, ms | p99, ms |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    for (kind, name) in KINDS {
+        let mut rounds: Vec<Vec<Round>> = ways.iter().map(|_| Vec::new()).collect();
+        for turn in 0..=ROUNDS {
+            for (way, rounds) in ways.iter().zip(&mut rounds) {
+                let round = way.round(kind, turn).await;
+                // The first one is the warm-up.
+                if turn > 0 {
+                    rounds.push(round);
+                }
+            }
+        }
+        print(name, &ways, &rounds);
+    }
+    idle(&alone, &cluster).await;
+}
+
+fn print(request: &str, ways: &[Way], rounds: &[Vec<Round>]) {
+    let middle = |rounds: &[Round], of: fn(&Round) -> f64| median(rounds.iter().map(of).collect());
+    for (way, mine) in ways.iter().zip(rounds) {
+        let ratios = mine.iter().zip(&rounds[0]);
+        let ratio = median(ratios.map(|(mine, one)| mine.cpu_us / one.cpu_us).collect());
+        let (limit, verdict) = if way.limit.is_finite() {
+            (format!("≤ {}", way.limit), verdict(ratio <= way.limit))
+        } else {
+            (String::new(), "")
+        };
+        println!(
+            "| {request} | {} | {:.0} | {ratio:.2} | {limit} | {verdict} | {:.0} | {:.1} | {:.1} |",
+            way.name,
+            middle(mine, |round| round.cpu_us),
+            middle(mine, |round| round.per_second),
+            middle(mine, |round| round.p50_ms),
+            middle(mine, |round| round.p99_ms),
+        );
+    }
+}
+
+/// What nodes cost when nobody asks them anything.
+async fn idle(alone: &Nodes, cluster: &Nodes) {
+    let (one, three) = (alone.cpu_seconds(), cluster.cpu_seconds());
+    tokio::time::sleep(IDLE).await;
+    let share = |spent: f64| spent / IDLE.as_secs_f64() * 1e3;
+    println!(
+        "\nidle: one process {:.1} ms of CPU a second, three together {:.1}",
+        share(alone.cpu_seconds() - one),
+        share(cluster.cpu_seconds() - three)
+    );
+}

@@ -1,0 +1,78 @@
+//! Where the nodes of one trial keep their data.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
+use tempfile::TempDir;
+
+/// A data directory, and a PostgreSQL database beside it when that was asked for.
+pub(crate) struct Place {
+    directory: TempDir,
+    pub(crate) postgres: Option<String>,
+}
+
+impl Place {
+    pub(crate) fn sqlite() -> Self {
+        Self {
+            directory: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap(),
+            postgres: None,
+        }
+    }
+
+    /// A new database of the server in `FAKTOR_TEST_POSTGRES_URL`; none without one.
+    pub(crate) async fn postgres() -> Option<Self> {
+        let server = std::env::var("FAKTOR_TEST_POSTGRES_URL").ok()?;
+        let name = format!("bench_cluster_{}", faktor::clock::random_hex::<6>());
+        let mut connection = PgConnection::connect(&server).await.unwrap();
+        let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        connection.execute(create).await.unwrap();
+        let (server, _) = server.rsplit_once('/').unwrap();
+        let url = format!("{server}/{name}");
+        Some(Self {
+            postgres: Some(url),
+            ..Self::sqlite()
+        })
+    }
+
+    /// Every store there is, with its name.
+    pub(crate) async fn all() -> Vec<(&'static str, Self)> {
+        let mut all = vec![("SQLite", Self::sqlite())];
+        match Self::postgres().await {
+            Some(place) => all.push(("PostgreSQL", place)),
+            None => println!("\nPostgreSQL is skipped: FAKTOR_TEST_POSTGRES_URL names none"),
+        }
+        all
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    pub(crate) fn log(&self, name: &str) -> PathBuf {
+        self.directory.path().join(format!("{name}.log"))
+    }
+
+    /// Whether nobody holds the lock that all writers of a shared SQLite file need.
+    pub(crate) async fn can_be_written(&self) -> bool {
+        let data = self.data_dir();
+        let is_free = self.postgres.is_some() || can_write(&data.join("faktor.db")).await;
+        is_free && can_write(&data.join("sandbox.db")).await
+    }
+}
+
+async fn can_write(file: &Path) -> bool {
+    if !file.exists() {
+        return true;
+    }
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .busy_timeout(Duration::from_millis(200));
+    let Ok(mut connection) = options.connect().await else {
+        return false;
+    };
+    let locked = connection.execute("BEGIN IMMEDIATE; ROLLBACK").await;
+    let _ = connection.close().await;
+    locked.is_ok()
+}
