@@ -90,7 +90,12 @@ async fn trial(nodes: &mut Nodes, fault: Fault, victim: usize) -> Vec<Duration> 
         .partition(|id| owner_of(&owners, id) == Some(victim));
     let probes = Probes::new(nodes, lost, &survivors).await;
     let addresses = nodes.addresses();
-    let requests = mix(nodes, others);
+    // A stopped node takes connections and never answers.
+    let asked = match fault {
+        Fault::Kill => everybody,
+        Fault::Stop => survivors.clone(),
+    };
+    let requests = mix(nodes, others, asked);
     let plan = |time| Plan {
         clients: CLIENTS,
         until: Instant::now() + time,
@@ -121,9 +126,9 @@ async fn trial(nodes: &mut Nodes, fault: Fault, victim: usize) -> Vec<Duration> 
     back.into_all()
 }
 
-/// Reads, creates and edits at all nodes, dead or alive.
-fn mix(nodes: &Nodes, ids: Vec<String>) -> Next {
-    let (token, count) = (nodes.token.clone(), nodes.nodes.len());
+/// Reads, creates and edits at these nodes, dead or alive.
+fn mix(nodes: &Nodes, ids: Vec<String>, by: Vec<usize>) -> Next {
+    let token = nodes.token.clone();
     let creation = creation(&token);
     Rc::new(move |client, sent| {
         let number = (client << 32) + sent;
@@ -133,6 +138,6 @@ fn mix(nodes: &Nodes, ids: Vec<String>) -> Next {
             6..8 => creation.clone(),
             _ => edit(&token, id, number),
         };
-        (scatter(number + 2, count), request)
+        (by[scatter(number + 2, by.len())], request)
     })
 }
