@@ -210,8 +210,12 @@ pub async fn found_from_environment(
         password,
     };
     let name = read(ORGANIZATION_NAME).unwrap_or_else(|| "My organization".to_owned());
-    let (_, user) = found(stores.directory.as_ref(), clock.now(), &name, &person).await?;
-    Ok(Some(user))
+    match found(stores.directory.as_ref(), clock.now(), &name, &person).await {
+        Ok((_, user)) => Ok(Some(user)),
+        // Another node with the same environment was started at the same moment.
+        Err(AccountError::EmailTaken) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Adds a user to an organization.

@@ -616,6 +616,25 @@ async fn the_environment_makes_the_first_administrator_once_and_by_the_rules() {
 }
 
 #[tokio::test]
+async fn nodes_that_are_started_at_once_make_one_administrator_between_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (stores, _store) = SqliteStore::open(folder.path(), SqliteOptions::default())
+        .await
+        .unwrap();
+    let clock = Clock::manual(START);
+    let start = || {
+        accounts::found_from_environment(&stores, &clock, |name| match name {
+            accounts::ADMIN_EMAIL => Some(EMAIL.to_owned()),
+            accounts::ADMIN_PASSWORD => Some(PASSWORD.to_owned()),
+            _ => None,
+        })
+    };
+    let (one, other) = tokio::join!(start(), start());
+    let made = [one.unwrap(), other.unwrap()];
+    assert_eq!(made.iter().flatten().count(), 1);
+}
+
+#[tokio::test]
 async fn the_command_line_adds_users_and_changes_passwords() {
     let node = node().await;
     let organization = accounts::organization_of(&node.stores, EMAIL)
