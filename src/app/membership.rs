@@ -83,6 +83,12 @@ pub(super) async fn join(
         let alone = Alone::join(store, &parts.invoices, http, ttl).await?;
         return Ok(Membership::Alone(alone));
     };
+    if config.storage.documents.is_empty() && !identity.listen.ip().is_loopback() {
+        tracing::warn!(
+            "documents are files in storage.data_dir: nodes on other machines find them only if that \
+             directory is shared; storage.documents puts them where all nodes reach them"
+        );
+    }
     let foundation = cluster::Foundation {
         store,
         invoices: parts.invoices.clone(),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use toml::Value;
 
-use super::{Cluster, Config, Oidc, PaymentProvider, Payments};
+use super::{Config, Oidc, PaymentProvider, Payments};
 use crate::domain::ids::OrganizationId;
 
 /// What a setting may be.
@@ -340,12 +340,13 @@ pub(super) fn together(config: &Config) -> Vec<(&'static str, String)> {
     );
     misfits.extend(oidc_needs(&config.oidc));
     misfits.extend(stripe_needs(&config.payments));
-    misfits.extend(cluster_needs(&config.cluster));
+    misfits.extend(cluster_needs(config));
     misfits
 }
 
 /// What a node that works with others needs.
-fn cluster_needs(cluster: &Cluster) -> Vec<(&'static str, String)> {
+fn cluster_needs(config: &Config) -> Vec<(&'static str, String)> {
+    let cluster = &config.cluster;
     let Some(listen) = cluster.listen_address() else {
         return Vec::new();
     };
@@ -359,6 +360,11 @@ fn cluster_needs(cluster: &Cluster) -> Vec<(&'static str, String)> {
         let reason = "cluster.listen can be reached from other machines, which needs a secret that \
                       all nodes share";
         missing.push(("cluster.cookie", reason.to_owned()));
+    }
+    if !listen.ip().is_loopback() && config.storage.relational.is_empty() {
+        let reason = "cluster.listen can be reached from other machines, whose nodes can't share \
+                      SQLite: use PostgreSQL";
+        missing.push(("storage.relational", reason.to_owned()));
     }
     let files = [
         ("cluster.tls_cert", &cluster.tls_cert),

@@ -315,3 +315,34 @@ fn stripe_needs_its_key_and_its_webhook_secret() {
     assert_eq!(with(&[secret]), ["payments.secret_key"]);
     assert!(with(&[key, secret]).is_empty());
 }
+
+#[test]
+fn nodes_that_others_reach_need_an_address_a_secret_and_a_database_to_share() {
+    let with = |more: &[(&str, &str)]| {
+        let found = problems(load(more));
+        found.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    let everywhere = ("FAKTOR__CLUSTER__LISTEN", "0.0.0.0:3400");
+    assert_eq!(
+        with(&[everywhere]),
+        ["cluster.advertise", "cluster.cookie", "storage.relational"]
+    );
+    let advertise = ("FAKTOR__CLUSTER__ADVERTISE", "node-1.internal:3400");
+    let cookie = ("FAKTOR__CLUSTER__COOKIE", "a secret of all nodes");
+    let relational = ("FAKTOR__STORAGE__RELATIONAL", "postgres://db/faktor");
+    assert!(with(&[everywhere, advertise, cookie, relational]).is_empty());
+    assert!(with(&[("FAKTOR__CLUSTER__LISTEN", "127.0.0.1:0")]).is_empty());
+    let key = ("FAKTOR__CLUSTER__TLS_KEY", "node.key");
+    assert_eq!(
+        with(&[("FAKTOR__CLUSTER__LISTEN", "127.0.0.1:0"), key]),
+        ["cluster.tls_cert", "cluster.tls_ca"]
+    );
+    assert_eq!(
+        with(&[("FAKTOR__CLUSTER__LISTEN", "3400")]),
+        ["cluster.listen"]
+    );
+    assert_eq!(
+        with(&[("FAKTOR__CLUSTER__ADVERTISE", "node-1")]),
+        ["cluster.advertise"]
+    );
+}
