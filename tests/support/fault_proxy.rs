@@ -1,5 +1,6 @@
 //! A TCP proxy that a test puts before a server, to cut, refuse or delay what goes through it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 
 /// What the proxy does with its connections, those that are open included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +42,7 @@ impl FaultProxy {
     /// As [`before`](Self::before), for a server that tells its clients where to connect: `listen` is
     /// the address that it tells them.
     pub(crate) async fn at(listen: &str, server: &str) -> Self {
-        let listener = TcpListener::bind(listen).await.expect("a free port");
+        let listener = bound(listen).await;
         let address = listener.local_addr().expect("its address");
         let (fault, faults) = watch::channel(Fault::Pass);
         let accepting = tokio::spawn(accept(address, listener, server.to_owned(), faults));
@@ -64,6 +66,19 @@ impl FaultProxy {
     /// From now on, for open connections and new ones.
     pub(crate) fn set(&self, fault: Fault) {
         self.fault.send_replace(fault);
+    }
+}
+
+/// The proxy before at the same address may still be on its way out.
+async fn bound(listen: &str) -> TcpListener {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match TcpListener::bind(listen).await {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                sleep(Duration::from_millis(10)).await;
+            }
+            bound => return bound.expect("a free port"),
+        }
     }
 }
 
