@@ -172,7 +172,7 @@ async fn answers(
             _ => length,
         };
         if let Fault::Delay(delay) = fault {
-            tokio::time::sleep(delay).await;
+            sleep(delay).await;
         }
         if to.write_all(&buffer[..passed]).await.is_err() || passed < length {
             return;
