@@ -33,7 +33,7 @@ where
 {
     let written = wire::write(message).unwrap();
     let path = golden(name);
-    if std::env::var_os("FAKTOR_UPDATE_GOLDEN").is_some() {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, hex::encode(&written) + "\n").unwrap();
     }
