@@ -1,36 +1,37 @@
-//! All invoices of a node: the handle everybody talks to, and the actor that supervises the shards.
+//! All invoices of a node: the handle everybody talks to.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::iter;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
-use async_trait::async_trait;
 use jiff::Timestamp;
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Duration;
 
 pub use super::live::Published;
+pub use super::outcome::{Elsewhere, ExecuteError, Executed};
 
 use super::effects::EffectRunner;
 use super::invoice::{Call, InvoiceMessage, internal};
 use super::live::{Bounds, Live, LiveInvoices};
 use super::outbox::OutboxHandle;
 use super::ownership::Ownership;
-use super::root::Restarts;
-use super::shard::{Shard, ShardMessage};
+use super::shard::ShardMessage;
 use super::slot::Slot;
 use crate::clock::{self, Clock};
-use crate::domain::ids::EffectId;
-use crate::domain::ids::{InvoiceId, OrganizationId};
+use crate::domain::ids::{EffectId, InvoiceId, OrganizationId};
 use crate::domain::invoice::Invoice;
 use crate::domain::invoice::command::{Command, IdempotencyKey, Initiator, Request};
 use crate::domain::invoice::decide::Refusal;
 use crate::domain::invoice::effect::EffectError;
 use crate::domain::invoice::evolve::replay;
-use crate::store::{InvoiceStore, SHARDS, SeriesStore, ShardId, StoreError, Stores};
+use crate::store::{InvoiceStore, SHARDS, SeriesStore, ShardId, Stores};
+
+mod supervisor;
+
+pub(super) use supervisor::Invoices;
 
 /// How often a message is sent again to an actor that died before it began.
 const DELIVERIES: u32 = 20;
@@ -38,65 +39,6 @@ const DELIVERIES: u32 = 20;
 const NEW_IDS: usize = 230;
 /// How long to wait for a shard that is being restarted, and between two looks.
 const SHARD_WAIT: Duration = Duration::from_millis(20);
-
-/// A command carried out.
-#[derive(Debug, Clone)]
-pub struct Executed {
-    /// The invoice after the command; after the first one, when it is a repeat.
-    pub invoice: Arc<Invoice>,
-    /// The same request was carried out before.
-    pub replayed: bool,
-}
-
-/// Why a command was not carried out.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum ExecuteError {
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    /// Too much is waiting; nothing was done.
-    #[error("too many commands are waiting")]
-    Busy,
-    /// The invoice's actor crashed on this command; whether it was done is not known.
-    #[error("the invoice's actor crashed")]
-    Crashed,
-    /// Another node answers for the invoice; nothing was done.
-    #[error("another node owns the invoice")]
-    NotOwner,
-    /// No owner was found, or none that answered, in the time there was; whether it was done is not
-    /// known. The same key asks again.
-    #[error("the invoice's owner can't be reached")]
-    Unreachable,
-    #[error(transparent)]
-    Store(StoreError),
-}
-
-impl From<StoreError> for ExecuteError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::NotOwner => Self::NotOwner,
-            error => Self::Store(error),
-        }
-    }
-}
-
-/// Where invoices live that this node does not own.
-#[async_trait]
-pub trait Elsewhere: Send + Sync + 'static {
-    /// Carries out a command at the invoice's owner, who may meanwhile be this node.
-    async fn execute(
-        &self,
-        id: InvoiceId,
-        organization: Option<OrganizationId>,
-        request: Request,
-    ) -> Result<Executed, ExecuteError>;
-
-    /// The invoice as its owner sees it.
-    async fn get(&self, id: InvoiceId) -> Result<Arc<Published>, ExecuteError>;
-
-    /// Sees to it that [`InvoicesHandle::notify`] is called for new versions as long as somebody
-    /// watches.
-    fn watch(&self, id: InvoiceId);
-}
 
 /// What a node has still to finish of some shards.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -450,7 +392,7 @@ impl InvoicesHandle {
     #[cfg(test)]
     pub(super) fn actor_of(&self, id: InvoiceId) -> Option<ractor::ActorCell> {
         let live = self.node.live.get(id)?;
-        live.actor().map(ActorRef::get_cell)
+        live.actor().map(ractor::ActorRef::get_cell)
     }
 
     /// Commands waiting.
@@ -554,81 +496,4 @@ impl InvoicesHandle {
 fn send(live: &Live, message: InvoiceMessage) -> bool {
     live.actor()
         .is_some_and(|actor| actor.send_message(message).is_ok())
-}
-
-/// Supervises the shards.
-pub(super) struct Invoices {
-    pub(super) handle: InvoicesHandle,
-}
-
-pub(super) struct InvoicesState {
-    shards: HashMap<ActorId, u16>,
-    restarts: Restarts,
-}
-
-impl Actor for Invoices {
-    type Msg = ();
-    type State = InvoicesState;
-    type Arguments = ();
-
-    async fn pre_start(
-        &self,
-        myself: ActorRef<()>,
-        (): (),
-    ) -> Result<InvoicesState, ActorProcessingErr> {
-        let mut state = InvoicesState {
-            shards: HashMap::new(),
-            restarts: Restarts::default(),
-        };
-        for shard in 0..SHARDS {
-            self.start_shard(&myself, &mut state, shard).await?;
-        }
-        Ok(state)
-    }
-
-    async fn handle_supervisor_evt(
-        &self,
-        myself: ActorRef<()>,
-        event: SupervisionEvent,
-        state: &mut InvoicesState,
-    ) -> Result<(), ActorProcessingErr> {
-        let (actor, reason) = match event {
-            SupervisionEvent::ActorFailed(actor, error) => (actor, error.to_string()),
-            SupervisionEvent::ActorTerminated(actor, _, reason) => {
-                (actor, reason.unwrap_or_else(|| "it stopped".to_owned()))
-            }
-            SupervisionEvent::ActorStarted(_)
-            | SupervisionEvent::ProcessGroupChanged(_)
-            | SupervisionEvent::PidLifecycleEvent(_) => {
-                return Ok(());
-            }
-        };
-        if let Some(shard) = state.shards.remove(&actor.get_id()) {
-            tracing::error!(shard, reason, "a shard went down and is started again");
-            state.restarts.note(self.handle.node.clock.now())?;
-            self.handle
-                .node
-                .shard_restarts
-                .fetch_add(1, Ordering::Relaxed);
-            self.start_shard(&myself, state, shard).await?;
-        }
-        Ok(())
-    }
-}
-
-impl Invoices {
-    async fn start_shard(
-        &self,
-        myself: &ActorRef<()>,
-        state: &mut InvoicesState,
-        shard: u16,
-    ) -> Result<(), ActorProcessingErr> {
-        let actor = Shard {
-            node: Arc::clone(&self.handle.node),
-        };
-        let (actor, _) = Actor::spawn_linked(None, actor, (), myself.get_cell()).await?;
-        state.shards.insert(actor.get_id(), shard);
-        self.handle.node.shards[usize::from(shard)].set(actor);
-        Ok(())
-    }
 }

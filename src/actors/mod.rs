@@ -12,6 +12,7 @@ mod live;
 pub mod mail;
 pub mod media;
 pub mod outbox;
+mod outcome;
 pub mod ownership;
 mod parts;
 pub mod payment;
