@@ -1,6 +1,9 @@
 //! One process against three: the same requests at one node alone, at random nodes of a cluster, and at
-//! the owners' nodes. In turns, so that the ratios hold on a machine that others use, too.
+//! the owners' nodes. Beside them three nodes that know nothing of each other, each with a store of its
+//! own, which says what part of a cluster's cost is that of three processes. In turns, so that the
+//! ratios hold on a machine that others use, too.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,10 +48,19 @@ struct Way {
     name: &'static str,
     /// Of the CPU per request of one node alone.
     limit: f64,
-    nodes: Rc<Nodes>,
-    /// Each draft with the node to ask; none: any.
-    drafts: Rc<Vec<(String, Option<usize>)>>,
-    many: Rc<Vec<(String, Option<usize>)>>,
+    /// A cluster, or nodes without one.
+    sides: Vec<Rc<Nodes>>,
+    /// Of every node, with the token it takes.
+    addresses: Vec<SocketAddr>,
+    tokens: Rc<Vec<String>>,
+    drafts: Rc<Vec<Draft>>,
+    many: Rc<Vec<Draft>>,
+}
+
+struct Draft {
+    id: String,
+    /// The node to ask; none: any.
+    node: Option<usize>,
 }
 
 #[derive(Clone, Copy)]
@@ -60,43 +72,51 @@ struct Round {
 }
 
 impl Way {
-    async fn new(name: &'static str, limit: f64, nodes: &Rc<Nodes>, to_owner: bool) -> Self {
+    async fn new(name: &'static str, limit: f64, sides: &[&Rc<Nodes>], to_owner: bool) -> Self {
+        let of_all = |side: &&Rc<Nodes>| vec![side.token.clone(); side.nodes.len()];
         Self {
             name,
             limit,
-            nodes: Rc::clone(nodes),
-            drafts: Rc::new(made(nodes, DRAFTS, to_owner).await),
-            many: Rc::new(made(nodes, MANY_DRAFTS, to_owner).await),
+            sides: sides.iter().map(|side| Rc::clone(side)).collect(),
+            addresses: sides.iter().flat_map(|side| side.addresses()).collect(),
+            tokens: Rc::new(sides.iter().flat_map(of_all).collect()),
+            drafts: Rc::new(made(sides, DRAFTS, to_owner).await),
+            many: Rc::new(made(sides, MANY_DRAFTS, to_owner).await),
         }
     }
 
     fn requests(&self, kind: Kind, turn: usize) -> Next {
-        let token = self.nodes.token.clone();
         let drafts = Rc::clone(match kind {
             Kind::ReadMany => &self.many,
             Kind::Read | Kind::Create | Kind::Edit | Kind::Mix => &self.drafts,
         });
-        let (creation, count) = (creation(&token), self.nodes.nodes.len());
+        let tokens = Rc::clone(&self.tokens);
+        let creations: Vec<_> = tokens.iter().map(|token| creation(token)).collect();
         Rc::new(move |client, sent| {
             let number = (turn << 40) + (client << 32) + sent;
-            let any = scatter(number, count);
+            let any = scatter(number, tokens.len());
             let kind = match (kind, scatter(number + 1, 10)) {
                 (Kind::Mix, 0..6) => Kind::Read,
                 (Kind::Mix, 6..8) => Kind::Create,
                 (Kind::Mix, _) => Kind::Edit,
                 (kind, _) => kind,
             };
-            let (id, owner) = &drafts[scatter(number + 2, drafts.len())];
+            let draft = &drafts[scatter(number + 2, drafts.len())];
+            let node = draft.node.unwrap_or(any);
             match kind {
-                Kind::Read | Kind::ReadMany => (owner.unwrap_or(any), reading(&token, id)),
-                Kind::Edit => (owner.unwrap_or(any), edit(&token, id, number)),
-                Kind::Create | Kind::Mix => (any, Arc::clone(&creation)),
+                Kind::Read | Kind::ReadMany => (node, reading(&tokens[node], &draft.id)),
+                Kind::Edit => (node, edit(&tokens[node], &draft.id, number)),
+                Kind::Create | Kind::Mix => (any, Arc::clone(&creations[any])),
             }
         })
     }
 
+    fn cpu_seconds(&self) -> f64 {
+        self.sides.iter().map(|side| side.cpu_seconds()).sum()
+    }
+
     async fn round(&self, kind: Kind, turn: usize) -> Round {
-        let cpu = self.nodes.cpu_seconds();
+        let cpu = self.cpu_seconds();
         let begun = Instant::now();
         let plan = Plan {
             clients: CLIENTS,
@@ -104,11 +124,11 @@ impl Way {
             pace: None,
             may_fail: false,
         };
-        let load = load(&self.nodes.addresses(), plan, &self.requests(kind, turn)).await;
+        let load = load(&self.addresses, plan, &self.requests(kind, turn)).await;
         let latencies = load.latencies();
         let answered = latencies.len() as f64;
         Round {
-            cpu_us: (self.nodes.cpu_seconds() - cpu) / answered * 1e6,
+            cpu_us: (self.cpu_seconds() - cpu) / answered * 1e6,
             per_second: answered / begun.elapsed().as_secs_f64(),
             p50_ms: latencies.ms(50),
             p99_ms: latencies.ms(99),
@@ -117,34 +137,45 @@ impl Way {
 }
 
 /// New drafts with the node to ask for each.
-async fn made(nodes: &Nodes, count: usize, to_owner: bool) -> Vec<(String, Option<usize>)> {
-    let all: Vec<usize> = (0..nodes.nodes.len()).collect();
-    let owners = nodes.owners(0).await;
-    let made = drafts(nodes, &all, count).await.into_iter();
-    let with_owner = made.map(|id| {
-        let owner = to_owner.then(|| owner_of(&owners, &id).unwrap());
-        (id, owner)
-    });
-    with_owner.collect()
+async fn made(sides: &[&Rc<Nodes>], count: usize, to_owner: bool) -> Vec<Draft> {
+    let mut all = Vec::new();
+    let mut nodes_before = 0;
+    for side in sides {
+        let nodes: Vec<usize> = (0..side.nodes.len()).collect();
+        let owners = side.owners(0).await;
+        for id in drafts(side, &nodes, count / sides.len()).await {
+            let node = to_owner.then(|| nodes_before + owner_of(&owners, &id).unwrap());
+            all.push(Draft { id, node });
+        }
+        nodes_before += nodes.len();
+    }
+    all
 }
 
 pub(crate) async fn routing() {
     for (name, place) in Place::all().await {
-        let beside = match place.postgres {
-            None => Place::sqlite(),
-            Some(_) => Place::postgres().await.unwrap(),
-        };
-        over(name, place, beside).await;
+        over(name, place).await;
     }
 }
 
-async fn over(store: &str, place: Place, beside: Place) {
+async fn over(store: &str, place: Place) {
+    let mut strangers = Vec::new();
+    for _ in 0..3 {
+        strangers.push(Rc::new(Nodes::alone(place.another().await).await));
+    }
+    let cluster = Rc::new(Nodes::cluster(place.another().await, 3).await);
     let alone = Rc::new(Nodes::alone(place).await);
-    let cluster = Rc::new(Nodes::cluster(beside, 3).await);
     let ways = [
-        Way::new("1 process", f64::INFINITY, &alone, false).await,
-        Way::new("3, at random", 1.5, &cluster, false).await,
-        Way::new("3, at the owner", 1.1, &cluster, true).await,
+        Way::new("1 process", f64::INFINITY, &[&alone], true).await,
+        Way::new(
+            "3 without a cluster",
+            f64::INFINITY,
+            &strangers.iter().collect::<Vec<_>>(),
+            true,
+        )
+        .await,
+        Way::new("3, at random", 1.5, &[&cluster], false).await,
+        Way::new("3, at the owner", 1.1, &[&cluster], true).await,
     ];
     println!("\n{store}: {CLIENTS} clients, medians of {ROUNDS} rounds of {ROUND:?}\n");
     println!(

@@ -36,6 +36,14 @@ impl Place {
         })
     }
 
+    /// A new one, of the same kind.
+    pub(crate) async fn another(&self) -> Self {
+        match &self.postgres {
+            None => Self::sqlite(),
+            Some(_) => Self::postgres().await.unwrap(),
+        }
+    }
+
     /// Every store there is, with its name.
     pub(crate) async fn all() -> Vec<(&'static str, Self)> {
         let mut all = vec![("SQLite", Self::sqlite())];

@@ -124,6 +124,8 @@ impl Process {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["node::node_process", "--exact", "--nocapture"])
             .env(NODE, format!("{listen}\n{boot}\n{name}\n{cookie}\n{tls}"))
+            // Naming a trace's functions takes a panicking node longer than its peers wait for a ping.
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
