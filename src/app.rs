@@ -130,6 +130,7 @@ impl App {
             cache: cache.clone(),
             probes: membership::with_cluster(probes, &config, &ownership),
             ownership,
+            represent: http::invoices::representation::represent(&public_url),
         });
         let actors = RunningActors::start(parts.clone()).await?;
         // On the heap: it would make the future of each caller large.

@@ -191,6 +191,7 @@ impl Node {
             cache: SharedCache::None,
             probes: Vec::new(),
             ownership: faktor::actors::ownership::Ownership::first(),
+            represent: Arc::new(|_| Err("there is no edge".to_owned())),
         });
         let actors = RunningActors::start(parts.clone()).await.unwrap();
         Self {

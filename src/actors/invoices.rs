@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Duration;
 
 pub use super::live::Published;
-pub use super::outcome::{Elsewhere, ExecuteError, Executed};
+pub use super::outcome::{Elsewhere, ExecuteError, Executed, Represent, Representation};
 
 use super::effects::EffectRunner;
 use super::invoice::{Call, InvoiceMessage, internal};
@@ -22,12 +22,12 @@ use super::shard::ShardMessage;
 use super::slot::Slot;
 use crate::clock::{self, Clock};
 use crate::domain::ids::{EffectId, InvoiceId, OrganizationId};
-use crate::domain::invoice::Invoice;
 use crate::domain::invoice::command::{Command, IdempotencyKey, Initiator, Request};
 use crate::domain::invoice::decide::Refusal;
 use crate::domain::invoice::effect::EffectError;
 use crate::domain::invoice::evolve::replay;
-use crate::store::{InvoiceStore, SHARDS, SeriesStore, ShardId, Stores};
+use crate::domain::invoice::{Invoice, Status};
+use crate::store::{InvoiceStore, SHARDS, SeriesStore, ShardId, StoreError, Stores};
 
 mod supervisor;
 
@@ -55,6 +55,7 @@ pub(super) struct Node {
     pub(super) ownership: Ownership,
     pub(super) live: LiveInvoices,
     pub(super) outbox: OutboxHandle,
+    represent: Arc<Represent>,
     effects: OnceLock<EffectRunner>,
     elsewhere: OnceLock<Arc<dyn Elsewhere>>,
     shards: Vec<Slot<ShardMessage>>,
@@ -132,6 +133,7 @@ impl InvoicesHandle {
         outbox: OutboxHandle,
         config: &crate::config::Actors,
         ownership: Ownership,
+        represent: Arc<Represent>,
     ) -> Self {
         let bounds = Bounds {
             live: config.max_live_invoices,
@@ -145,6 +147,7 @@ impl InvoicesHandle {
             ownership,
             live: LiveInvoices::new(bounds),
             outbox,
+            represent,
             effects: OnceLock::new(),
             elsewhere: OnceLock::new(),
             shards: (0..SHARDS).map(|_| Slot::default()).collect(),
@@ -195,6 +198,33 @@ impl InvoicesHandle {
         self.route(id, Some(organization), request).await
     }
 
+    /// As [`execute`](Self::execute), for who only answers with what comes of it.
+    pub async fn execute_represented(
+        &self,
+        organization: OrganizationId,
+        id: InvoiceId,
+        request: Request,
+    ) -> Result<Representation, ExecuteError> {
+        match self.execute_if_here(id, Some(organization), request).await {
+            Ok(done) => self.represent(&done?),
+            Err((elsewhere, request)) => {
+                elsewhere
+                    .execute_represented(id, organization, request)
+                    .await
+            }
+        }
+    }
+
+    /// What is answered to who asked for a command.
+    pub fn represent(&self, done: &Executed) -> Result<Representation, ExecuteError> {
+        let body = (self.node.represent)(&done.invoice).map_err(unrepresentable)?;
+        Ok(Representation {
+            version: done.invoice.version,
+            body,
+            replayed: done.replayed,
+        })
+    }
+
     /// Carries out a command of Faktor's own, whoever the invoice belongs to.
     pub async fn execute_internal(
         &self,
@@ -211,10 +241,24 @@ impl InvoicesHandle {
         &self,
         id: InvoiceId,
         organization: Option<OrganizationId>,
-        mut request: Request,
+        request: Request,
     ) -> Result<Executed, ExecuteError> {
+        match self.execute_if_here(id, organization, request).await {
+            Ok(done) => done,
+            Err((elsewhere, request)) => elsewhere.execute(id, organization, request).await,
+        }
+    }
+
+    /// Carries out a command if this node owns the invoice; otherwise gives it back, with the way to
+    /// the node that does.
+    async fn execute_if_here(
+        &self,
+        id: InvoiceId,
+        organization: Option<OrganizationId>,
+        mut request: Request,
+    ) -> Result<Result<Executed, ExecuteError>, (&dyn Elsewhere, Request)> {
         let Some(elsewhere) = self.node.elsewhere.get() else {
-            return self.execute_here(id, organization, request).await;
+            return Ok(self.execute_here(id, organization, request).await);
         };
         // Faktor's own commands know a repeat by what they name.
         if organization.is_some() && request.key.is_none() {
@@ -227,10 +271,10 @@ impl InvoicesHandle {
         if self.node.ownership.serves(ShardId::of(id)).is_ok() {
             match self.execute_here(id, organization, request.clone()).await {
                 Err(ExecuteError::NotOwner) => {}
-                settled => return settled,
+                settled => return Ok(settled),
             }
         }
-        elsewhere.execute(id, organization, request).await
+        Err((&**elsewhere, request))
     }
 
     /// The invoice now.
@@ -253,6 +297,50 @@ impl InvoicesHandle {
             (Err(ExecuteError::NotOwner), Some(elsewhere)) => elsewhere.get(id).await,
             (settled, _) => settled,
         }
+    }
+
+    /// The invoice now, for who only answers with it; a deleted one is not found, as if it had never
+    /// been.
+    pub async fn get_represented(
+        &self,
+        organization: OrganizationId,
+        id: InvoiceId,
+    ) -> Result<Representation, ExecuteError> {
+        let here = self.get_represented_here(id, organization).await;
+        match (here, self.node.elsewhere.get()) {
+            (Err(ExecuteError::NotOwner), Some(elsewhere)) => {
+                elsewhere.get_represented(id, organization).await
+            }
+            (settled, _) => settled,
+        }
+    }
+
+    /// As [`get_represented`](Self::get_represented), if this node owns the invoice.
+    pub async fn get_represented_here(
+        &self,
+        id: InvoiceId,
+        organization: OrganizationId,
+    ) -> Result<Representation, ExecuteError> {
+        let published = self.get_here(id).await?;
+        self.represent_to(organization, &published)
+    }
+
+    /// What is answered to an organization that asked for an invoice.
+    pub fn represent_to(
+        &self,
+        organization: OrganizationId,
+        published: &Published,
+    ) -> Result<Representation, ExecuteError> {
+        let invoice = &published.invoice;
+        if invoice.organization != organization || invoice.status() == Status::Deleted {
+            return Err(Refusal::NotFound.into());
+        }
+        let body = published.represented(&*self.node.represent);
+        Ok(Representation {
+            version: invoice.version,
+            body: body.map_err(unrepresentable)?,
+            replayed: false,
+        })
     }
 
     /// The invoice now, if this node owns it.
@@ -491,6 +579,10 @@ impl InvoicesHandle {
         }
         Err(ExecuteError::Busy)
     }
+}
+
+fn unrepresentable(reason: String) -> ExecuteError {
+    ExecuteError::Store(StoreError::Corrupt { reason })
 }
 
 fn send(live: &Live, message: InvoiceMessage) -> bool {

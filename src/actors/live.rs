@@ -10,6 +10,7 @@ use ractor::ActorRef;
 use tokio::sync::watch;
 
 use super::invoice::InvoiceMessage;
+use super::outcome::Represent;
 use crate::domain::ids::InvoiceId;
 use crate::domain::invoice::Invoice;
 use crate::store::{Epoch, ShardId};
@@ -18,11 +19,9 @@ use crate::store::{Epoch, ShardId};
 #[derive(Debug)]
 pub struct Published {
     pub invoice: Arc<Invoice>,
-    /// Filled by the edge: the JSON body of `GET /v1/invoices/{id}`, from the second read on. What is
-    /// read once is not worth its memory.
-    pub representation: OnceLock<Bytes>,
-    /// Whether it was read before.
-    pub was_read: AtomicBool,
+    /// Kept from the second read on. What is read once is not worth its memory.
+    representation: OnceLock<Bytes>,
+    was_read: AtomicBool,
 }
 
 impl Published {
@@ -32,6 +31,18 @@ impl Published {
             representation: OnceLock::new(),
             was_read: AtomicBool::new(false),
         }
+    }
+
+    /// The JSON body of `GET /v1/invoices/{id}`.
+    pub(super) fn represented(&self, represent: &Represent) -> Result<Bytes, String> {
+        if let Some(bytes) = self.representation.get() {
+            return Ok(bytes.clone());
+        }
+        let bytes = represent(&self.invoice)?;
+        if !self.was_read.swap(true, Ordering::Relaxed) {
+            return Ok(bytes);
+        }
+        Ok(self.representation.get_or_init(|| bytes).clone())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::live::Published;
 use crate::domain::ids::{InvoiceId, OrganizationId};
@@ -19,6 +20,19 @@ pub struct Executed {
     /// The same request was carried out before.
     pub replayed: bool,
 }
+
+/// An invoice as the edge answers with it, written by its owner: no other node reads it for that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Representation {
+    pub version: u64,
+    /// The JSON body.
+    pub body: Bytes,
+    /// As [`Executed::replayed`].
+    pub replayed: bool,
+}
+
+/// How the edge writes an invoice; the error says why it can't.
+pub type Represent = dyn Fn(&Invoice) -> Result<Bytes, String> + Send + Sync;
 
 /// Why a command was not carried out.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -62,8 +76,23 @@ pub trait Elsewhere: Send + Sync + 'static {
         request: Request,
     ) -> Result<Executed, ExecuteError>;
 
+    /// As [`execute`](Self::execute), for who only answers with what comes of it.
+    async fn execute_represented(
+        &self,
+        id: InvoiceId,
+        organization: OrganizationId,
+        request: Request,
+    ) -> Result<Representation, ExecuteError>;
+
     /// The invoice as its owner sees it.
     async fn get(&self, id: InvoiceId) -> Result<Arc<Published>, ExecuteError>;
+
+    /// The invoice as its owner represents it, if it is the organization's and not deleted.
+    async fn get_represented(
+        &self,
+        id: InvoiceId,
+        organization: OrganizationId,
+    ) -> Result<Representation, ExecuteError>;
 
     /// Sees to it that [`InvoicesHandle::notify`] is called for new versions as long as somebody
     /// watches.

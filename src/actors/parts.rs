@@ -12,7 +12,7 @@ use super::documents::DocumentsHandle;
 use super::effects::{EffectRunner, EffectTools};
 use super::exporter::{Exporter, ExporterHandle};
 use super::inbox::{Inbox, InboxHandle};
-use super::invoices::{Invoices, InvoicesHandle};
+use super::invoices::{Invoices, InvoicesHandle, Represent};
 use super::mail::MailWork;
 use super::media::MediaWork;
 use super::outbox::{Outbox, OutboxHandle};
@@ -112,6 +112,8 @@ pub struct Foundation {
     pub probes: Vec<Probe>,
     /// Which invoices are this node's.
     pub ownership: Ownership,
+    /// How the edge writes an invoice.
+    pub represent: Arc<Represent>,
 }
 
 /// Every part with its handle: what the root starts and the edge uses.
@@ -152,6 +154,7 @@ impl Parts {
             cache,
             mut probes,
             ownership,
+            represent,
         } = foundation;
         let pools = &config.pools;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -209,6 +212,7 @@ impl Parts {
             outbox.clone(),
             &config.actors,
             ownership.clone(),
+            represent,
         );
         let documents = DocumentsHandle::new(
             pdf.clone(),

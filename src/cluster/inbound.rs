@@ -66,18 +66,32 @@ impl FromPeers {
                 id,
                 organization,
                 request,
+                represented,
             } => {
                 let Some(invoices) = self.shared.invoices() else {
                     return Reply::NotOwner { hint: None };
                 };
                 let result = invoices.execute_here(id, organization, *request).await;
                 self.note_stranger(&result, id);
-                Reply::of(result, self.shared.hint(id))
+                let hint = self.shared.hint(id);
+                if represented {
+                    Reply::represented(result.and_then(|done| invoices.represent(&done)), hint)
+                } else {
+                    Reply::of(result, hint)
+                }
             }
-            Question::Read { id, known } => {
+            Question::Read {
+                id,
+                known,
+                represented_to,
+            } => {
                 let Some(invoices) = self.shared.invoices() else {
                     return Reply::NotOwner { hint: None };
                 };
+                if let Some(organization) = represented_to {
+                    let result = invoices.get_represented_here(id, organization).await;
+                    return Reply::represented(result, self.shared.hint(id));
+                }
                 match invoices.get_here(id).await {
                     Ok(published) if known == Some(published.invoice.version) => Reply::Unchanged,
                     Ok(published) => Reply::Found {

@@ -10,9 +10,14 @@ use super::links::{Link, LinkError};
 use super::seen::Seen;
 use super::shared::Shared;
 use super::wire::{self, Ask, Fault, Question, Reply};
-use crate::actors::invoices::{Elsewhere, ExecuteError, Executed, InvoicesHandle, Published};
+use crate::actors::invoices::{
+    Elsewhere, ExecuteError, Executed, InvoicesHandle, Published, Representation,
+};
 use crate::domain::ids::{InvoiceId, OrganizationId};
-use crate::domain::invoice::command::Request;
+use crate::domain::invoice::Content;
+use crate::domain::invoice::change::ContentChange;
+use crate::domain::invoice::command::{Command, Request};
+use crate::domain::invoice::decide::Refusal;
 use crate::store::{Epoch, ShardId, StoreError};
 
 /// How long an owner is looked for before the caller is told to come again.
@@ -44,28 +49,58 @@ enum Asked {
 /// What is asked for, whoever it has to be asked of.
 #[derive(Clone, Copy)]
 enum Wanted<'a> {
-    Execution(Option<OrganizationId>, &'a Request),
+    Execution {
+        organization: Option<OrganizationId>,
+        request: &'a Request,
+        /// Whether its representation will do.
+        represented: bool,
+    },
     State,
+    Represented(OrganizationId),
 }
 
 impl Wanted<'_> {
     /// `known`: the version that this node has seen.
     fn of(self, id: InvoiceId, known: Option<u64>) -> Question {
         match self {
-            Self::Execution(organization, request) => Question::Execute {
+            Self::Execution {
+                organization,
+                request,
+                represented,
+            } => Question::Execute {
                 id,
                 organization,
                 request: Box::new(request.clone()),
+                represented,
             },
-            Self::State => Question::Read { id, known },
+            Self::State => Question::Read {
+                id,
+                known,
+                represented_to: None,
+            },
+            Self::Represented(organization) => Question::Read {
+                id,
+                known: None,
+                represented_to: Some(organization),
+            },
         }
     }
+}
+
+/// Whom to ask, and until when.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    link: &'a Link,
+    /// See [`ask_on`].
+    way: (u8, bool),
+    deadline: Instant,
 }
 
 /// What was found.
 enum Found {
     Executed(Executed),
     State(Arc<Published>),
+    Represented(Representation),
 }
 
 impl Router {
@@ -81,7 +116,7 @@ impl Router {
         let deadline = Instant::now() + PATIENCE;
         let seen = match wanted {
             Wanted::State => self.seen.get(id),
-            Wanted::Execution(..) => None,
+            Wanted::Execution { .. } | Wanted::Represented(_) => None,
         };
         let mut pause = FIRST_PAUSE;
         let mut was_crowded = false;
@@ -142,9 +177,28 @@ impl Router {
                     None => return Asked::Nothing,
                 },
             };
-            last = self
-                .ask(&link, wanted.of(id, known), (hops, relay), deadline)
-                .await;
+            let asking = Asking {
+                link: &link,
+                way: (hops, relay),
+                deadline,
+            };
+            let version = self
+                .shared
+                .wire_of(owner)
+                .min(self.shared.wire_of(link.boot()));
+            last = match wanted {
+                Wanted::Execution {
+                    organization,
+                    request,
+                    ..
+                } if version < wire::CHANGES_SINCE
+                    && let Command::Change { change } = &request.command =>
+                {
+                    self.change_by_edit(asking, id, organization, (request, change))
+                        .await
+                }
+                _ => self.ask(asking, wanted.of(id, known)).await,
+            };
             match &last {
                 // It was not asked as the owner.
                 Asked::Answer(Reply::NotOwner { .. }) if relay => return Asked::Nothing,
@@ -180,6 +234,20 @@ impl Router {
                 self.seen.note(Arc::clone(&published));
                 return Ok(Found::State(published));
             }
+            (
+                Reply::Represented {
+                    version,
+                    body,
+                    replayed,
+                },
+                _,
+            ) => {
+                return Ok(Found::Represented(Representation {
+                    version,
+                    body,
+                    replayed,
+                }));
+            }
             (Reply::Unchanged, Some(seen)) => return Ok(Found::State(seen)),
             (Reply::Refused(refusal), _) => refusal.into(),
             (Reply::Failed(fault), _) => fault.into(),
@@ -194,7 +262,62 @@ impl Router {
         })
     }
 
-    async fn ask(&self, link: &Link, what: Question, way: (u8, bool), deadline: Instant) -> Asked {
+    /// As the edge answers with it, whatever the owner gave.
+    fn represented(
+        &self,
+        found: Found,
+        organization: OrganizationId,
+    ) -> Result<Representation, ExecuteError> {
+        let invoices = || self.shared.invoices().ok_or(ExecuteError::Unreachable);
+        match found {
+            Found::Represented(representation) => Ok(representation),
+            // An owner of version 1 gives the invoice itself.
+            Found::Executed(done) => invoices()?.represent(&done),
+            Found::State(published) => invoices()?.represent_to(organization, &published),
+        }
+    }
+
+    /// A change at an owner that speaks version 1: laid here over what the owner has, and given to it
+    /// as the whole content, again and again if others are quicker.
+    async fn change_by_edit(
+        &self,
+        asking: Asking<'_>,
+        id: InvoiceId,
+        organization: Option<OrganizationId>,
+        (request, change): (&Request, &ContentChange),
+    ) -> Asked {
+        loop {
+            let draft = match self.ask(asking, Wanted::State.of(id, None)).await {
+                Asked::Answer(Reply::Found { invoice }) => invoice,
+                other => return other,
+            };
+            let content = change.clone().over(Content::clone(&draft.content));
+            let edit = Request {
+                command: Command::Edit {
+                    content: Arc::new(content),
+                },
+                expected_version: request.expected_version.or(Some(draft.version)),
+                ..request.clone()
+            };
+            let wanted = Wanted::Execution {
+                organization,
+                request: &edit,
+                represented: false,
+            };
+            match self.ask(asking, wanted.of(id, None)).await {
+                Asked::Answer(Reply::Refused(Refusal::VersionMismatch { .. }))
+                    if request.expected_version.is_none() && Instant::now() < asking.deadline => {}
+                settled => return settled,
+            }
+        }
+    }
+
+    async fn ask(&self, asking: Asking<'_>, what: Question) -> Asked {
+        let Asking {
+            link,
+            way,
+            deadline,
+        } = asking;
         let within = ANSWER_WITHIN.min(deadline.saturating_duration_since(Instant::now()));
         match ask_on(&self.shared, link, what, way, within).await {
             Ok(reply) => Asked::Answer(reply),
@@ -262,11 +385,19 @@ async fn here(
     wanted: Wanted<'_>,
 ) -> Result<Found, ExecuteError> {
     match wanted {
-        Wanted::Execution(organization, request) => invoices
+        Wanted::Execution {
+            organization,
+            request,
+            ..
+        } => invoices
             .execute_here(id, organization, request.clone())
             .await
             .map(Found::Executed),
         Wanted::State => invoices.get_here(id).await.map(Found::State),
+        Wanted::Represented(organization) => invoices
+            .get_represented_here(id, organization)
+            .await
+            .map(Found::Represented),
     }
 }
 
@@ -278,20 +409,45 @@ impl Elsewhere for Router {
         organization: Option<OrganizationId>,
         request: Request,
     ) -> Result<Executed, ExecuteError> {
-        match self
-            .find(id, Wanted::Execution(organization, &request))
-            .await?
-        {
+        let wanted = Wanted::Execution {
+            organization,
+            request: &request,
+            represented: false,
+        };
+        match self.find(id, wanted).await? {
             Found::Executed(done) => Ok(done),
-            Found::State(_) => Err(ExecuteError::Crashed),
+            Found::State(_) | Found::Represented(_) => Err(ExecuteError::Crashed),
         }
+    }
+
+    async fn execute_represented(
+        &self,
+        id: InvoiceId,
+        organization: OrganizationId,
+        request: Request,
+    ) -> Result<Representation, ExecuteError> {
+        let wanted = Wanted::Execution {
+            organization: Some(organization),
+            request: &request,
+            represented: true,
+        };
+        self.represented(self.find(id, wanted).await?, organization)
     }
 
     async fn get(&self, id: InvoiceId) -> Result<Arc<Published>, ExecuteError> {
         match self.find(id, Wanted::State).await? {
             Found::State(published) => Ok(published),
-            Found::Executed(_) => Err(ExecuteError::Crashed),
+            Found::Executed(_) | Found::Represented(_) => Err(ExecuteError::Crashed),
         }
+    }
+
+    async fn get_represented(
+        &self,
+        id: InvoiceId,
+        organization: OrganizationId,
+    ) -> Result<Representation, ExecuteError> {
+        let found = self.find(id, Wanted::Represented(organization)).await?;
+        self.represented(found, organization)
     }
 
     fn watch(&self, id: InvoiceId) {

@@ -154,6 +154,14 @@ impl Shared {
         Arc::clone(&self.view.borrow())
     }
 
+    /// The newest version of the wire that a node speaks; of one that the book does not name yet, the
+    /// oldest.
+    pub(super) fn wire_of(&self, boot: BootId) -> u16 {
+        let view = self.view.borrow();
+        let record = view.nodes.iter().find(|record| record.node.boot == boot);
+        record.map_or(wire::VERSIONS.0, |record| record.node.wire.1)
+    }
+
     /// The lease was renewed by a request that began at `began`. The node itself counts on no more
     /// than four fifths of it.
     pub(super) fn renewed(&self, began: u64, ttl: Duration) {

@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::actors::invoices::{ExecuteError, Executed};
+use crate::actors::invoices::{ExecuteError, Executed, Representation};
 use crate::domain::ids::{InvoiceId, OrganizationId, UserId};
 use crate::domain::invoice::Invoice;
 use crate::domain::invoice::command::Request;
@@ -19,7 +20,13 @@ use crate::store::cluster::BootId;
 use crate::store::{Epoch, SHARDS, ShardId, StoreError};
 
 /// The versions of the wire that this build speaks, inclusive.
-pub const VERSIONS: (u16, u16) = (1, 1);
+///
+/// 2 brought [`Command::Change`](crate::domain::invoice::command::Command::Change), which an owner of
+/// version 1 can't read, and [`Reply::Represented`], which is only given to who asked for it.
+pub const VERSIONS: (u16, u16) = (1, 2);
+
+/// The first version in which an owner lays a change over a draft.
+pub const CHANGES_SINCE: u16 = 2;
 
 /// What can't be read is no message.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +64,9 @@ pub enum Question {
         /// `None` for Faktor's own commands.
         organization: Option<OrganizationId>,
         request: Box<Request>,
+        /// Whether [`Reply::Represented`] will do.
+        #[serde(default, skip_serializing_if = "is_false")]
+        represented: bool,
     },
     /// To the owner of an invoice: what does it look like?
     Read {
@@ -64,6 +74,9 @@ pub enum Question {
         /// The version that the asker has: if it is the present one, [`Reply::Unchanged`] says all.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         known: Option<u64>,
+        /// If the invoice is this organization's, and not deleted, [`Reply::Represented`] will do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        represented_to: Option<OrganizationId>,
     },
     /// To the new owner of shards: they are yours, as the store says.
     Take { shards: Vec<Held> },
@@ -93,6 +106,12 @@ pub enum Reply {
     },
     /// The invoice is as the asker knows it. Only for who named a version.
     Unchanged,
+    /// As the edge of the owner's node answers.
+    Represented {
+        version: u64,
+        body: Bytes,
+        replayed: bool,
+    },
     Refused(Refusal),
     /// Nothing was done; somebody else may be the owner.
     NotOwner {
@@ -239,6 +258,22 @@ impl Reply {
             Ok(done) => Self::Done {
                 invoice: done.invoice,
                 replayed: done.replayed,
+            },
+            Err(error) => Self::of_error(error, hint),
+        }
+    }
+
+    /// The answer of an owner to who only answers with it.
+    pub fn represented(result: Result<Representation, ExecuteError>, hint: Option<Hint>) -> Self {
+        match result {
+            Ok(Representation {
+                version,
+                body,
+                replayed,
+            }) => Self::Represented {
+                version,
+                body,
+                replayed,
             },
             Err(error) => Self::of_error(error, hint),
         }

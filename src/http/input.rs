@@ -132,37 +132,47 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
 }
 
 impl<T> Patch<Field<T>> {
+    /// What is to be written in the place of a value that may be cleared.
+    pub fn take(self, field: &str, problems: &mut Problems) -> Option<Option<T>> {
+        match self {
+            Self::Absent => None,
+            Self::Null => Some(None),
+            Self::Value(given) => given.take(field, problems).map(Some),
+        }
+    }
+
+    /// What is to be written in the place of a value that may not be cleared.
+    pub fn take_required(self, field: &str, problems: &mut Problems) -> Option<T> {
+        let given = self.take(field, problems)?;
+        if given.is_none() {
+            problems.add(field, "required", "this field can't be cleared");
+        }
+        given
+    }
+
+    /// What is to be written in the place of a value; clearing it brings back the default.
+    pub fn take_or(self, default: T, field: &str, problems: &mut Problems) -> Option<T> {
+        Some(self.take(field, problems)?.unwrap_or(default))
+    }
+
     /// Changes a value that may be cleared.
     pub fn apply(self, target: &mut Option<T>, field: &str, problems: &mut Problems) {
-        match self {
-            Self::Absent => {}
-            Self::Null => *target = None,
-            Self::Value(given) => {
-                if let Some(value) = given.take(field, problems) {
-                    *target = Some(value);
-                }
-            }
+        if let Some(value) = self.take(field, problems) {
+            *target = value;
         }
     }
 
     /// Changes a value that may not be cleared.
     pub fn apply_required(self, target: &mut T, field: &str, problems: &mut Problems) {
-        match self {
-            Self::Absent => {}
-            Self::Null => problems.add(field, "required", "this field can't be cleared"),
-            Self::Value(given) => {
-                if let Some(value) = given.take(field, problems) {
-                    *target = value;
-                }
-            }
+        if let Some(value) = self.take_required(field, problems) {
+            *target = value;
         }
     }
 
     /// Changes a value; clearing it brings back the default.
     pub fn apply_or(self, target: &mut T, default: T, field: &str, problems: &mut Problems) {
-        match self {
-            Self::Null => *target = default,
-            given => given.apply_required(target, field, problems),
+        if let Some(value) = self.take_or(default, field, problems) {
+            *target = value;
         }
     }
 }

@@ -101,6 +101,7 @@ pub(crate) async fn empty_with(change: impl FnOnce(&mut Config)) -> Edge {
         cache: SharedCache::None,
         probes: Vec::new(),
         ownership: faktor::actors::ownership::Ownership::first(),
+        represent: http::invoices::representation::represent(public_url),
     });
     let actors = RunningActors::start(parts.clone()).await.unwrap();
     let services = Services {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use faktor::cluster::wire::{About, Ask, Fault, Held, Hint, News, Question, Reply, RevokedScope};
 use faktor::domain::ids::{InvoiceId, OrganizationId, UserId};
 use faktor::domain::invoice::Invoice;
+use faktor::domain::invoice::change::ContentChange;
 use faktor::domain::invoice::command::{Command, IdempotencyKey, Initiator, Request, SendRequest};
 use faktor::domain::invoice::decide::{Refusal, Step, step};
 use faktor::store::cluster::BootId;
@@ -98,7 +99,57 @@ fn execute(organization: Option<OrganizationId>, request: Request) -> Ask {
         id: invoice_id(),
         organization,
         request: Box::new(request),
+        represented: false,
     })
+}
+
+fn change() -> Command {
+    Command::Change {
+        change: Box::new(ContentChange {
+            memo: Some(Some("As agreed".to_owned())),
+            ship_to: Some(None),
+            due_in_days: Some(30),
+            discounts: Some(Vec::new()),
+            ..ContentChange::default()
+        }),
+    }
+}
+
+/// What version 2 brought, and no node of version 1 is asked.
+pub(crate) fn changes() -> Vec<(&'static str, Ask)> {
+    vec![("execute_change", represented(change()))]
+}
+
+/// What version 2 brought, and a node of version 1 reads as what it knows.
+pub(crate) fn asks_of_version_2() -> Vec<(&'static str, Ask)> {
+    let read = Question::Read {
+        id: invoice_id(),
+        known: None,
+        represented_to: Some(organization_id()),
+    };
+    vec![
+        ("execute_represented", represented(send())),
+        ("read_represented", ask(read)),
+    ]
+}
+
+fn represented(command: Command) -> Ask {
+    ask(Question::Execute {
+        id: invoice_id(),
+        organization: Some(organization_id()),
+        request: Box::new(request(command)),
+        represented: true,
+    })
+}
+
+/// Answers that only who speaks version 2 asks for.
+pub(crate) fn replies_of_version_2() -> Vec<(&'static str, Reply)> {
+    let represented = Reply::Represented {
+        version: 7,
+        body: br#"{"object":"invoice"}"#.as_slice().into(),
+        replayed: false,
+    };
+    vec![("represented", represented)]
 }
 
 pub(crate) fn asks() -> Vec<(&'static str, Ask)> {
@@ -117,6 +168,7 @@ pub(crate) fn asks() -> Vec<(&'static str, Ask)> {
             ask(Question::Read {
                 id: invoice_id(),
                 known: None,
+                represented_to: None,
             }),
         ),
         (
@@ -124,6 +176,7 @@ pub(crate) fn asks() -> Vec<(&'static str, Ask)> {
             ask(Question::Read {
                 id: invoice_id(),
                 known: Some(3),
+                represented_to: None,
             }),
         ),
         ("take", ask(Question::Take { shards })),

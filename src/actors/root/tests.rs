@@ -72,6 +72,7 @@ impl Node {
             cache: SharedCache::None,
             probes: Vec::new(),
             ownership: crate::actors::ownership::Ownership::first(),
+            represent: Arc::new(|_| Err("there is no edge".to_owned())),
         });
         Self {
             actors: RunningActors::start(parts.clone()).await.unwrap(),

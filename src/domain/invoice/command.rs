@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::super::ids::{ApiKeyId, EffectId, OrganizationId, UserId};
 use super::super::money::Money;
 use super::super::party::Issuer;
+use super::change::ContentChange;
 use super::effect::EffectError;
 use super::{Content, DocumentFormat, PaymentLink, ProviderPayment, Source, StoredDocument};
 
@@ -82,6 +83,10 @@ pub enum Command {
     /// Replaces a draft's content.
     Edit {
         content: Arc<Content>,
+    },
+    /// Replaces parts of a draft's content.
+    Change {
+        change: Box<ContentChange>,
     },
     Delete,
     /// Gives a number and fixes the content; `issuer` is the organization's present data.
@@ -181,6 +186,7 @@ impl Command {
             Self::Create { .. } => "create",
             Self::Import { .. } => "import",
             Self::Edit { .. } => "edit",
+            Self::Change { .. } => "change",
             Self::Delete => "delete",
             Self::Finalize { .. } => "finalize",
             Self::AssignNumber { .. } => "assign_number",

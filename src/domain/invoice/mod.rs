@@ -11,6 +11,7 @@ use super::money::{Currency, Money};
 use super::problem::Problem;
 use super::totals::Totals;
 
+pub mod change;
 pub mod command;
 mod content;
 pub mod decide;

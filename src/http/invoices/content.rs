@@ -5,6 +5,7 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::domain::invoice::change::ContentChange;
 use crate::domain::invoice::{Allowance, AllowanceValue, Content, Line, validate};
 use crate::domain::money::Currency;
 use crate::domain::party::{Customer, Locale, Metadata, Organization, PageSize, Party, Rounding};
@@ -243,128 +244,107 @@ impl ContentInput {
     /// can't be read they are checked here, so that everything wrong is told at once.
     pub fn apply(
         self,
-        mut content: Content,
+        content: Content,
         organization: &Organization,
         customer: Option<&Customer>,
     ) -> Result<Content, Vec<Problem>> {
+        let (change, problems) = self.read(organization, customer);
+        let content = change.over(content);
+        if problems.is_empty() {
+            Ok(content)
+        } else {
+            Err(all_problems(problems, &content))
+        }
+    }
+
+    /// What is given, and what of it can't be read.
+    pub fn read(
+        self,
+        settings: &Organization,
+        customer: Option<&Customer>,
+    ) -> (ContentChange, Vec<Problem>) {
         let mut found = Problems::new();
         let problems = &mut found;
-        match (self.customer, customer) {
-            (Patch::Value(Field(Ok(_))), Some(customer)) => {
-                content.customer = Some(customer.id);
-                content.bill_to = customer.party.clone();
-            }
-            (given, _) => given.apply(&mut content.customer, "customer", problems),
-        }
-        match self.bill_to {
-            Patch::Absent => {}
-            Patch::Null => content.bill_to = Party::default(),
+        let tax = &settings.default_tax;
+        let known = customer.filter(|_| self.customer().is_some());
+        let bill_to = match self.bill_to {
+            Patch::Absent => known.map(|customer| customer.party.clone()),
+            Patch::Null => Some(Party::default()),
             Patch::Value(Object(party)) => {
-                content.bill_to = problems.within("bill_to", |found| party.read(found));
+                Some(problems.within("bill_to", |found| party.read(found)))
             }
-        }
-        match self.ship_to {
-            Patch::Absent => {}
-            Patch::Null => content.ship_to = None,
+        };
+        let ship_to = match self.ship_to {
+            Patch::Absent => None,
+            Patch::Null => Some(None),
             Patch::Value(Object(party)) => {
                 let party = problems.within("ship_to", |found| party.read(found));
-                content.ship_to = Some(Box::new(party));
+                Some(Some(Box::new(party)))
             }
-        }
-        let settings = organization;
-        self.currency.apply_or(
-            &mut content.currency,
-            settings.currency,
-            "currency",
-            problems,
-        );
-        self.prices_include_tax.apply_or(
-            &mut content.prices_include_tax,
-            false,
-            "prices_include_tax",
-            problems,
-        );
-        self.rounding.apply_or(
-            &mut content.rounding,
-            settings.rounding,
-            "rounding",
-            problems,
-        );
-        self.locale
-            .apply_or(&mut content.locale, settings.locale, "locale", problems);
-        self.page_size.apply_or(
-            &mut content.page_size,
-            settings.page_size,
-            "page_size",
-            problems,
-        );
-        self.purchase_order
-            .apply(&mut content.purchase_order, "purchase_order", problems);
-        self.reference
-            .apply(&mut content.reference, "reference", problems);
-        self.memo.apply(&mut content.memo, "memo", problems);
-        self.payment_terms
-            .apply(&mut content.payment_terms, "payment_terms", problems);
-        let due_in_days = settings.due_in_days;
-        self.due_in_days.apply_or(
-            &mut content.due_in_days,
-            due_in_days,
-            "due_in_days",
-            problems,
-        );
-        let tax = &settings.default_tax;
-        replace(
-            self.lines,
-            &mut content.lines,
-            "lines",
-            problems,
-            |line: LineInput, found| line.read(tax, found),
-        );
-        replace(
-            self.discounts,
-            &mut content.discounts,
-            "discounts",
-            problems,
-            AllowanceInput::read,
-        );
-        replace(
-            self.charges,
-            &mut content.charges,
-            "charges",
-            problems,
-            AllowanceInput::read,
-        );
-        self.metadata
-            .apply_or(&mut content.metadata, Metadata::new(), "metadata", problems);
-        if found.is_empty() {
-            return Ok(content);
-        }
-        let of_rules = validate::content(&content).err().unwrap_or_default();
-        Err(join(found.into_vec(), of_rules))
+        };
+        let change = ContentChange {
+            customer: self.customer.take("customer", problems),
+            bill_to,
+            ship_to,
+            currency: self
+                .currency
+                .take_or(settings.currency, "currency", problems),
+            prices_include_tax: self.prices_include_tax.take_or(
+                false,
+                "prices_include_tax",
+                problems,
+            ),
+            rounding: self
+                .rounding
+                .take_or(settings.rounding, "rounding", problems),
+            locale: self.locale.take_or(settings.locale, "locale", problems),
+            page_size: self
+                .page_size
+                .take_or(settings.page_size, "page_size", problems),
+            purchase_order: self.purchase_order.take("purchase_order", problems),
+            reference: self.reference.take("reference", problems),
+            memo: self.memo.take("memo", problems),
+            payment_terms: self.payment_terms.take("payment_terms", problems),
+            due_in_days: self
+                .due_in_days
+                .take_or(settings.due_in_days, "due_in_days", problems),
+            lines: list(self.lines, "lines", problems, |line: LineInput, found| {
+                line.read(tax, found)
+            }),
+            discounts: list(self.discounts, "discounts", problems, AllowanceInput::read),
+            charges: list(self.charges, "charges", problems, AllowanceInput::read),
+            metadata: self.metadata.take_or(Metadata::new(), "metadata", problems),
+        };
+        (change, found.into_vec())
     }
 }
 
-/// Replaces a list by the given one; null empties it.
-fn replace<I, T>(
+/// What can't be read of a request, with what the rules say of the content that the rest makes.
+pub fn all_problems(unread: Vec<Problem>, content: &Content) -> Vec<Problem> {
+    let of_rules = validate::content(content).err().unwrap_or_default();
+    join(unread, of_rules)
+}
+
+/// Reads a list that replaces the present one; null empties it.
+fn list<I, T>(
     given: Patch<Vec<Object<I>>>,
-    list: &mut Vec<T>,
     field: &str,
     problems: &mut Problems,
     read: impl Fn(I, &mut Problems) -> T,
-) {
+) -> Option<Vec<T>> {
     match given {
-        Patch::Absent => {}
-        Patch::Null => list.clear(),
+        Patch::Absent => None,
+        Patch::Null => Some(Vec::new()),
         Patch::Value(items) => {
-            *list = items
-                .into_iter()
-                .enumerate()
+            let items = items.into_iter().enumerate();
+            let mut list: Vec<T> = items
                 .map(|(at, Object(item))| {
                     problems.within_item(field, at, |found| read(item, found))
                 })
                 .collect();
             // The room of the larger items as they were read.
             list.shrink_to_fit();
+            Some(list)
         }
     }
 }

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::content::{ContentInput, defaults};
-use super::representation::{InvoiceBody, bytes, cached_bytes};
-use super::{Order, created, execute, executed, find, links};
-use crate::actors::invoices::{ExecuteError, Executed};
+use super::content::{ContentInput, all_problems, defaults};
+use super::representation::{InvoiceBody, bytes};
+use super::{Order, answer_to, execute, find, links};
+use crate::actors::invoices::{Published, Representation};
 use crate::clock;
 use crate::domain::ids::{CustomerId, InvoiceId, OrganizationId};
 use crate::domain::invoice::command::Command;
-use crate::domain::invoice::decide::Refusal;
+use crate::domain::invoice::decide::only_draft;
 use crate::domain::invoice::{Content, Status};
 use crate::domain::party::Customer;
 use crate::domain::permission::Permission;
@@ -81,7 +81,11 @@ async fn create(
         if_match: &IfMatch::Any,
         request_id: &request_id,
     };
-    created(&app, &execute(&app, order).await?)
+    let mut response = answer_to(&app, StatusCode::CREATED, order).await?;
+    if let Ok(location) = HeaderValue::from_str(&format!("/v1/invoices/{id}")) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
 }
 
 /// A keyed create that can't be read: 422 when the key was used with another body before.
@@ -168,13 +172,10 @@ async fn read(
         }
         return resource_unless_known(&known, invoice.version, || bytes(&invoice, links(&app)));
     }
-    let published = find(&app, &caller, id).await?;
-    let version = published.invoice.version;
-    resource_unless_known(&known, version, || cached_bytes(&published, links(&app)))
+    let found = app.invoices.get_represented(caller.organization, id);
+    let Representation { version, body, .. } = found.await?;
+    resource_unless_known(&known, version, || Ok(body))
 }
-
-/// How often a change without `If-Match` starts again when another write came first.
-const MERGE_ATTEMPTS: usize = 8;
 
 /// Changes a draft: what is given replaces, null clears.
 #[utoipa::path(
@@ -195,60 +196,47 @@ async fn change(
     payload: Payload,
 ) -> Result<Response, ApiError> {
     caller.require(Permission::InvoiceUpdate)?;
-    let mut attempts = 0;
-    loop {
-        attempts += 1;
-        let input: ContentInput = payload.json()?;
-        let outcome = merge(&app, &caller, id, &if_match, &request_id, input).await?;
-        match outcome {
-            Ok(done) => return executed(&app, StatusCode::OK, &done),
-            Err(current) if if_match != IfMatch::Any || attempts == MERGE_ATTEMPTS => {
-                return Err(ApiError::version_mismatch(current));
-            }
-            Err(_) => {}
+    let input: ContentInput = payload.json()?;
+    let settings = app.organization(caller.organization).await?;
+    let named = customer_of(&app, caller.organization, input.customer()).await;
+    let customer = match named {
+        Ok(customer) => customer,
+        Err(error) => {
+            changeable(&app, &caller, id, &if_match).await?;
+            return Err(error);
         }
+    };
+    let (change, problems) = input.read(&settings, customer.as_ref());
+    if !problems.is_empty() {
+        let draft = changeable(&app, &caller, id, &if_match).await?;
+        let content = change.over(Content::clone(&draft.invoice.content));
+        return Err(all_problems(problems, &content).into());
     }
+    let order = Order {
+        caller: &caller,
+        id,
+        command: Command::Change {
+            change: Box::new(change),
+        },
+        key: None,
+        if_match: &if_match,
+        request_id: &request_id,
+    };
+    answer_to(&app, StatusCode::OK, order).await
 }
 
-/// Lays the change over the draft as it is now; the inner error is the version that came first.
-async fn merge(
+/// The draft that a request wants to change which can't be read: where there is none, that is the
+/// answer.
+async fn changeable(
     app: &App,
     caller: &Authenticated,
     id: InvoiceId,
     if_match: &IfMatch,
-    request_id: &RequestId,
-    input: ContentInput,
-) -> Result<Result<Executed, u64>, ApiError> {
+) -> Result<Arc<Published>, ApiError> {
     let published = find(app, caller, id).await?;
-    let invoice = &published.invoice;
-    if_match.check(invoice.version)?;
-    if invoice.status() != Status::Draft {
-        return Err(match invoice.status() {
-            Status::Finalizing => Refusal::Finalizing.into(),
-            status => Refusal::InvoiceNotDraft { status }.into(),
-        });
-    }
-    let settings = app.organization(caller.organization).await?;
-    let customer = customer_of(app, caller.organization, input.customer()).await?;
-    let content = input.apply(
-        Content::clone(&invoice.content),
-        &settings,
-        customer.as_ref(),
-    )?;
-    let request = crate::domain::invoice::command::Request {
-        command: Command::Edit {
-            content: Arc::new(content),
-        },
-        by: caller.initiator.clone(),
-        key: None,
-        expected_version: Some(invoice.version),
-        request_id: request_id.as_str().to_owned(),
-    };
-    match app.invoices.execute(caller.organization, id, request).await {
-        Ok(done) => Ok(Ok(done)),
-        Err(ExecuteError::Refused(Refusal::VersionMismatch { current })) => Ok(Err(current)),
-        Err(error) => Err(error.into()),
-    }
+    if_match.check(published.invoice.version)?;
+    only_draft(&published.invoice)?;
+    Ok(published)
 }
 
 /// Deletes a draft.

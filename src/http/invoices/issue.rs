@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use super::drafts::PAGE_SECRET_BYTES;
 use super::representation::InvoiceBody;
-use super::{Order, execute, executed};
+use super::{Order, answer_to, execute, executed};
 use crate::actors::invoices::{Executed, Published};
 use crate::clock;
 use crate::domain::ids::{InvoiceId, OrganizationId};
@@ -202,7 +202,7 @@ async fn send(
         if_match: &if_match,
         request_id: &request_id,
     };
-    executed(&app, StatusCode::ACCEPTED, &execute(&app, order).await?)
+    answer_to(&app, StatusCode::ACCEPTED, order).await
 }
 
 /// No body, or `{}`.
@@ -242,7 +242,7 @@ async fn retry(
         if_match: &if_match,
         request_id: &request_id,
     };
-    executed(&app, StatusCode::OK, &execute(&app, order).await?)
+    answer_to(&app, StatusCode::OK, order).await
 }
 
 /// Revokes the address of the customer's page and makes a new one.
@@ -280,5 +280,5 @@ async fn rotate_link(
         if_match: &if_match,
         request_id: &request_id,
     };
-    executed(&app, StatusCode::OK, &execute(&app, order).await?)
+    answer_to(&app, StatusCode::OK, order).await
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -12,7 +12,7 @@ use super::conditional::IfMatch;
 use super::error::ApiError;
 use super::extract::{Authenticated, RequestId};
 use super::idempotency::mark_replayed;
-use crate::actors::invoices::{Executed, Published};
+use crate::actors::invoices::{Executed, Published, Representation};
 use crate::domain::ids::InvoiceId;
 use crate::domain::invoice::Status;
 use crate::domain::invoice::command::{Command, IdempotencyKey, Request};
@@ -69,7 +69,20 @@ pub(super) async fn find(
 
 /// Hands a command to its invoice.
 async fn execute(app: &App, order: Order<'_>) -> Result<Executed, ApiError> {
-    let organization = order.caller.organization;
+    let (organization, id) = (order.caller.organization, order.id);
+    let request = request(app, order).await?;
+    Ok(app.invoices.execute(organization, id, request).await?)
+}
+
+/// Hands a command to its invoice, and answers with what comes of it.
+async fn answer_to(app: &App, status: StatusCode, order: Order<'_>) -> Result<Response, ApiError> {
+    let (organization, id) = (order.caller.organization, order.id);
+    let request = request(app, order).await?;
+    let done = app.invoices.execute_represented(organization, id, request);
+    Ok(represented(status, done.await?))
+}
+
+async fn request(app: &App, order: Order<'_>) -> Result<Request, ApiError> {
     let expected_version = match (order.if_match, order.if_match.single()) {
         (IfMatch::Any, _) => None,
         (IfMatch::Versions(_), Some(version)) => Some(version),
@@ -79,17 +92,13 @@ async fn execute(app: &App, order: Order<'_>) -> Result<Executed, ApiError> {
             Some(published.invoice.version)
         }
     };
-    let request = Request {
+    Ok(Request {
         command: order.command,
         by: order.caller.initiator.clone(),
         key: order.key,
         expected_version,
         request_id: order.request_id.as_str().to_owned(),
-    };
-    Ok(app
-        .invoices
-        .execute(organization, order.id, request)
-        .await?)
+    })
 }
 
 fn links(app: &App) -> Links<'_> {
@@ -99,20 +108,14 @@ fn links(app: &App) -> Links<'_> {
 }
 
 /// The invoice after a command.
-fn executed(app: &App, status: StatusCode, executed: &Executed) -> Result<Response, ApiError> {
-    let body = representation::bytes(&executed.invoice, links(app))?;
-    let mut response = answer::resource(status, executed.invoice.version, body);
-    if executed.replayed {
-        mark_replayed(&mut response);
-    }
-    Ok(response)
+fn executed(app: &App, status: StatusCode, done: &Executed) -> Result<Response, ApiError> {
+    Ok(represented(status, app.invoices.represent(done)?))
 }
 
-/// The invoice that was made, with its address.
-fn created(app: &App, done: &Executed) -> Result<Response, ApiError> {
-    let mut response = executed(app, StatusCode::CREATED, done)?;
-    if let Ok(location) = HeaderValue::from_str(&format!("/v1/invoices/{}", done.invoice.id)) {
-        response.headers_mut().insert(header::LOCATION, location);
+fn represented(status: StatusCode, representation: Representation) -> Response {
+    let mut response = answer::resource(status, representation.version, representation.body);
+    if representation.replayed {
+        mark_replayed(&mut response);
     }
-    Ok(response)
+    response
 }

@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::representation::InvoiceBody;
-use super::{Order, execute, executed, find};
+use super::{Order, answer_to, find};
 use crate::domain::ids::InvoiceId;
 use crate::domain::invoice::command::Command;
 use crate::domain::money::Money;
@@ -103,7 +103,7 @@ async fn record_payment(
         if_match: &if_match,
         request_id: &request_id,
     };
-    executed(&app, StatusCode::OK, &execute(&app, order).await?)
+    answer_to(&app, StatusCode::OK, order).await
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -154,7 +154,7 @@ async fn void(
         if_match: &if_match,
         request_id: &request_id,
     };
-    executed(&app, StatusCode::OK, &execute(&app, order).await?)
+    answer_to(&app, StatusCode::OK, order).await
 }
 
 /// Gives up on an invoice; it can still be paid or declared void.
@@ -192,5 +192,5 @@ async fn mark_uncollectible(
         if_match: &if_match,
         request_id: &request_id,
     };
-    executed(&app, StatusCode::OK, &execute(&app, order).await?)
+    answer_to(&app, StatusCode::OK, order).await
 }

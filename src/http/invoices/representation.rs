@@ -1,6 +1,6 @@
 //! An invoice as the API shows it: the one place that writes it.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::civil::Date;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::content::{AllowanceInput, TaxInput};
-use crate::actors::invoices::Published;
+use crate::actors::invoices::Represent;
 use crate::domain::ids::{CustomerId, InvoiceId};
 use crate::domain::invoice::effect::EffectKindName;
 use crate::domain::invoice::{DeliveryStatus, DocumentStatus, Invoice, PaymentStatus, Status};
@@ -320,14 +320,14 @@ pub fn bytes(invoice: &Invoice, links: Links<'_>) -> Result<Bytes, ApiError> {
     to_json(&representation(invoice, links))
 }
 
-/// The JSON of a live invoice, kept from the second read of a version on.
-pub fn cached_bytes(published: &Published, links: Links<'_>) -> Result<Bytes, ApiError> {
-    if let Some(bytes) = published.representation.get() {
-        return Ok(bytes.clone());
-    }
-    let bytes = bytes(&published.invoice, links)?;
-    if !published.was_read.swap(true, Ordering::Relaxed) {
-        return Ok(bytes);
-    }
-    Ok(published.representation.get_or_init(|| bytes).clone())
+/// Writes the JSON of invoices, for a node whose pages are found below this address.
+pub fn represent(public_url: &str) -> Arc<Represent> {
+    let public_url = public_url.to_owned();
+    Arc::new(move |invoice| {
+        let links = Links {
+            public_url: &public_url,
+        };
+        bytes(invoice, links)
+            .map_err(|error| error.cause().unwrap_or_else(|| error.detail()).to_owned())
+    })
 }

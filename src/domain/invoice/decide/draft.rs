@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use super::super::super::ids::{InvoiceId, OrganizationId};
 use super::super::super::money::Money;
 use super::super::super::totals::Totals;
+use super::super::change::ContentChange;
 use super::super::command::AllocatedNumber;
 use super::super::entry::Entry;
 use super::super::{Content, DocumentFormat, Invoice, Source, Status, validate};
@@ -107,13 +108,20 @@ pub(super) fn edit(invoice: &Invoice, content: &Arc<Content>) -> Decision {
     Ok(vec![Entry::Edited { content }])
 }
 
+/// Replaces parts of the content.
+pub(super) fn change(invoice: &Invoice, change: &ContentChange) -> Decision {
+    only_draft(invoice)?;
+    let present = Content::clone(&invoice.content);
+    edit(invoice, &Arc::new(change.clone().over(present)))
+}
+
 pub(super) fn delete(invoice: &Invoice) -> Decision {
     only_draft(invoice)?;
     Ok(vec![Entry::Deleted])
 }
 
 /// Refuses what only a draft allows.
-pub(super) fn only_draft(invoice: &Invoice) -> Result<(), Refusal> {
+pub fn only_draft(invoice: &Invoice) -> Result<(), Refusal> {
     match invoice.status() {
         Status::Draft => Ok(()),
         Status::Finalizing => Err(Refusal::Finalizing),

@@ -16,6 +16,7 @@ mod payment;
 mod refusal;
 
 pub use super::step::{Step, step};
+pub use draft::only_draft;
 pub use refusal::Refusal;
 
 /// What a command comes to: facts (none, if all is as asked already) or a refusal.
@@ -58,6 +59,7 @@ pub fn decide(
             draft::import(invoice, id, *organization, content, page_secret, &import)
         }
         C::Edit { content } => draft::edit(found()?, content),
+        C::Change { change } => draft::change(found()?, change),
         C::Delete => draft::delete(found()?),
         C::Finalize { issuer, send } => finalize::finalize(found()?, issuer, send.as_ref(), now),
         C::AssignNumber { effect, allocated } => {
