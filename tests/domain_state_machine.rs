@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests")]
 
+#[path = "domain_state_machine/changes.rs"]
+mod changes;
 #[path = "domain_state_machine/commands.rs"]
 mod commands;
 mod domain_fixture;

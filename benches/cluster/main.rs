@@ -3,7 +3,7 @@
 //! `scripts/services` has it running.
 //!
 //! `cargo bench --bench cluster`, or one section of it: `-- routing`, `kill`, `stop`, `moving`,
-//! `memory`. Absolute times are those of the machine; the ratios are taken within one run.
+//! `memory`; and of `routing` one kind of request, and one store: `-- routing create PostgreSQL`. Absolute times are those of the machine; the ratios are taken within one run.
 
 #![expect(
     clippy::unwrap_used,
@@ -42,7 +42,7 @@ fn main() {
         .unwrap();
     runtime.block_on(async {
         if runs("routing") {
-            routing::routing().await;
+            routing::routing(&wanted).await;
         }
         if runs("kill") {
             failures::kill().await;

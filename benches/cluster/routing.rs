@@ -119,7 +119,7 @@ impl Way {
         let cpu = self.cpu_seconds();
         let begun = Instant::now();
         let plan = Plan {
-            clients: CLIENTS,
+            clients: CLIENTS * self.addresses.len(),
             until: begun + ROUND,
             pace: None,
             may_fail: false,
@@ -152,13 +152,23 @@ async fn made(sides: &[&Rc<Nodes>], count: usize, to_owner: bool) -> Vec<Draft> 
     all
 }
 
-pub(crate) async fn routing() {
+/// Only the stores and the requests that are named, if any are.
+pub(crate) async fn routing(named: &[&String]) {
+    let picked = |name: &str, of: &[&str]| {
+        let is_named = |name: &str| named.iter().any(|named| *named == name);
+        is_named(name) || !of.iter().any(|name| is_named(name))
+    };
+    let names = KINDS.map(|(_, name)| name);
+    let kinds = KINDS.into_iter().filter(|(_, name)| picked(name, &names));
+    let kinds: Vec<_> = kinds.collect();
     for (name, place) in Place::all().await {
-        over(name, place).await;
+        if picked(name, &["SQLite", "PostgreSQL"]) {
+            over(name, place, &kinds).await;
+        }
     }
 }
 
-async fn over(store: &str, place: Place) {
+async fn over(store: &str, place: Place, kinds: &[(Kind, &str)]) {
     let mut strangers = Vec::new();
     for _ in 0..3 {
         strangers.push(Rc::new(Nodes::alone(place.another().await).await));
@@ -182,7 +192,7 @@ async fn over(store: &str, place: Place) {
         "| request | nodes | CPU of all nodes, µs | of one process | limit | | requests/s | p50, ms | p99, ms |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
-    for (kind, name) in KINDS {
+    for &(kind, name) in kinds {
         let mut rounds: Vec<Vec<Round>> = ways.iter().map(|_| Vec::new()).collect();
         for turn in 0..=ROUNDS {
             for (way, rounds) in ways.iter().zip(&mut rounds) {

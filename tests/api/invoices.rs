@@ -1,5 +1,6 @@
 //! Invoices: made, read, changed, listed, deleted.
 
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -286,6 +287,23 @@ async fn tags_guard_changes_and_spare_reads() {
     app.call(Method::PATCH, &path, body(), &[("if-match", "2")])
         .await
         .expect_problem(400, "invalid_header");
+}
+
+#[tokio::test]
+async fn changes_of_different_parts_at_once_all_count() {
+    let app = TestApp::start().await;
+    let path = path_of(&app.draft().await);
+    let parts = ["memo", "reference", "purchase_order", "payment_terms"];
+    for round in 0..10 {
+        let changes = parts.map(|part| app.patch(&path, json!({part: format!("{part} {round}")})));
+        for answer in join_all(changes).await {
+            answer.expect(200);
+        }
+        let invoice = app.get(&path).await.expect(200);
+        for part in parts {
+            assert_eq!(invoice[part], format!("{part} {round}"));
+        }
+    }
 }
 
 #[tokio::test]

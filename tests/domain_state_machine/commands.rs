@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use faktor::domain::ids::{EffectId, InvoiceId, OrganizationId};
+use faktor::domain::invoice::change::ContentChange;
 use faktor::domain::invoice::command::{
     AllocatedNumber, Command, IdempotencyKey, Initiator, Request, SendRequest,
 };
@@ -284,9 +285,10 @@ fn any_command(random: &mut Random, invoice: Option<&Invoice>, at: Timestamp) ->
     match random.below(26) {
         0 => create(any_draft(random)),
         1 => import(),
-        2 | 3 => Command::Edit {
+        2 => Command::Edit {
             content: Arc::new(any_draft(random)),
         },
+        3 => any_change(random),
         4 => {
             if random.one_in(4) {
                 Command::Delete
@@ -375,5 +377,20 @@ fn any_command(random: &mut Random, invoice: Option<&Invoice>, at: Timestamp) ->
             retry_at: if random.one_in(9) { Timestamp::MAX } else { at },
             max_attempts: 3,
         },
+    }
+}
+
+/// Some parts of a draft.
+fn any_change(random: &mut Random) -> Command {
+    let draft = any_draft(random);
+    Command::Change {
+        change: Box::new(ContentChange {
+            bill_to: random.one_in(2).then_some(draft.bill_to),
+            currency: random.one_in(4).then_some(draft.currency),
+            lines: random.one_in(2).then_some(draft.lines),
+            discounts: random.one_in(2).then_some(draft.discounts),
+            memo: random.one_in(2).then_some(draft.memo),
+            ..ContentChange::default()
+        }),
     }
 }

@@ -11,6 +11,7 @@ use faktor::domain::invoice::effect::EffectKindName;
 use jiff::civil::date;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::changes;
 use crate::commands::{
     completion, create, effect_of, error, id, import, link, money, now, number, provider_payment,
     request, stored,
@@ -162,6 +163,11 @@ fn commands(invoice: Option<&Invoice>) -> Vec<(&'static str, Command)> {
             Command::Edit {
                 content: Arc::new(content()),
             },
+        ),
+        ("change", changes::memo(Some("As agreed"))),
+        (
+            "change, nothing new",
+            changes::memo(content().memo.as_deref()),
         ),
         ("delete", Command::Delete),
         ("finalize", finalize()),
