@@ -3,15 +3,30 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "helpers of tests stop the test when something is wrong"
 )]
 
+#[path = "../cluster/cluster.rs"]
+#[expect(dead_code, reason = "a fixture of which this suite needs a part")]
+mod cluster;
 #[path = "../domain_fixture/mod.rs"]
 #[expect(dead_code, reason = "shared with the tests of the domain")]
 mod domain_fixture;
+mod half_upgraded;
+#[path = "../cluster/link.rs"]
+mod link;
+#[path = "../cluster/node.rs"]
+#[expect(dead_code, reason = "a fixture of which this suite needs a part")]
+mod node;
+mod old_node;
 mod samples;
+#[path = "../cluster_features/site.rs"]
+#[expect(dead_code, reason = "a fixture of which this suite needs a part")]
+mod site;
 mod version_1;
 
 use std::collections::BTreeSet;
@@ -46,7 +61,7 @@ where
         // bytes among them, byte by byte.
         match (wire::read::<Value>(&kept), wire::read::<Value>(&written)) {
             (Ok(kept), Ok(written)) => {
-                assert_eq!(kept, written, "{name} is written in another way")
+                assert_eq!(kept, written, "{name} is written in another way");
             }
             _ => assert_eq!(kept, written, "{name} is written in another way"),
         }
@@ -102,6 +117,7 @@ fn a_node_of_version_1_asks_and_understands_the_answer() {
         from: samples::boot(1).0,
         patience_ms: 2_500,
         hops: 1,
+        relay: false,
         what: version_1::Question::Execute {
             id: samples::invoice_id().to_string(),
             organization: Some(samples::organization_id().to_string()),
@@ -148,6 +164,10 @@ fn a_node_of_version_1_is_asked_and_its_answers_are_understood() {
     {
         let heard: version_1::Ask = wire::read(&wire::write(&ask).unwrap()).unwrap();
         assert_eq!(heard.from, ask.from.0, "{name}");
+    }
+    for (name, ask) in samples::changes() {
+        let heard = wire::read::<version_1::Ask>(&wire::write(&ask).unwrap());
+        assert!(heard.is_err(), "{name}");
     }
     let snapshot = serde_json::to_value(samples::invoice()).unwrap();
     let answer = version_1::Reply::Found { invoice: snapshot };

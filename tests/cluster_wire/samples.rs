@@ -46,27 +46,32 @@ fn request(command: Command) -> Request {
     }
 }
 
-fn create() -> Request {
+fn create(organization: OrganizationId) -> Request {
     Request {
         expected_version: None,
         ..request(Command::Create {
-            organization: organization_id(),
+            organization,
             content: Arc::new(content()),
             page_secret: "a-secret-of-the-page".to_owned(),
         })
     }
 }
 
-/// A draft whose send was asked for.
-pub(crate) fn invoice() -> Arc<Invoice> {
-    let Ok(Step::Changed { invoice, .. }) = step(None, invoice_id(), &create(), now()) else {
+pub(crate) fn draft(id: InvoiceId, organization: OrganizationId) -> Box<Invoice> {
+    let Ok(Step::Changed { invoice, .. }) = step(None, id, &create(organization), now()) else {
         panic!("not created");
     };
+    invoice
+}
+
+/// A draft whose send was asked for.
+pub(crate) fn invoice() -> Arc<Invoice> {
+    let draft = draft(invoice_id(), organization_id());
     let send = Request {
         key: None,
         ..request(send())
     };
-    let Ok(Step::Changed { invoice, .. }) = step(Some(&invoice), invoice_id(), &send, now()) else {
+    let Ok(Step::Changed { invoice, .. }) = step(Some(&draft), invoice_id(), &send, now()) else {
         panic!("not sent");
     };
     Arc::from(invoice)
@@ -161,7 +166,10 @@ pub(crate) fn asks() -> Vec<(&'static str, Ask)> {
         },
     ];
     vec![
-        ("execute_create", execute(Some(organization_id()), create())),
+        (
+            "execute_create",
+            execute(Some(organization_id()), create(organization_id())),
+        ),
         ("execute_send", execute(None, request(send()))),
         (
             "read",
