@@ -13,7 +13,7 @@ use crate::store::FeedStore;
 /// Events told of at a time.
 const BATCH: u16 = 500;
 /// How long the outbox lets events gather, so that a burst wakes its readers once.
-const GATHER: Duration = Duration::from_millis(5);
+const GATHER: Duration = Duration::from_millis(10);
 /// When to look again after the store failed, or in case a nudge was lost in a crash.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -117,7 +117,13 @@ impl Outbox {
         loop {
             match self.store.publish(BATCH).await {
                 Ok(0) => return,
-                Ok(count) => self.tell(count),
+                Ok(count) => {
+                    self.tell(count);
+                    // What was committed meanwhile has nudged, and gathers.
+                    if count < u64::from(BATCH) {
+                        return;
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, "events could not be published; tried again in 2 s");
                     return;

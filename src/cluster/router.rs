@@ -306,7 +306,12 @@ impl Router {
             };
             match self.ask(asking, wanted.of(id, None)).await {
                 Asked::Answer(Reply::Refused(Refusal::VersionMismatch { .. }))
-                    if request.expected_version.is_none() && Instant::now() < asking.deadline => {}
+                    if request.expected_version.is_none() =>
+                {
+                    if Instant::now() >= asking.deadline {
+                        return Asked::Answer(Reply::Busy);
+                    }
+                }
                 settled => return settled,
             }
         }

@@ -11,6 +11,7 @@ mod database;
 mod directory;
 mod error;
 mod feed;
+mod gather;
 mod identity;
 mod inbox;
 mod invoices;

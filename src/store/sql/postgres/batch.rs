@@ -27,6 +27,9 @@ use crate::store::StoreError;
 /// invoice be refused: the division by zero at the end then undoes all, and the second attempt sees
 /// the other one's.
 ///
+/// `= ANY(…)` says once more which rows it is about, so that they are found by the key however the
+/// server joins; see [`by_keys`](super::open::by_keys).
+///
 /// Setting the listing to what it was before costs no index: the server compares the values.
 pub(super) const WRITE: &str = "\
 WITH change AS (
@@ -60,7 +63,7 @@ WITH change AS (
         updated_at = change.updated_at, wake_at = change.wake_at, search = change.search, \
         snapshot = change.snapshot
     FROM change
-    WHERE change.expected_version > 0 AND invoices.id = change.id \
+    WHERE change.expected_version > 0 AND invoices.id = change.id AND invoices.id = ANY($1::uuid[]) \
         AND invoices.version = change.expected_version AND invoices.epoch <= change.epoch
     RETURNING invoices.id
 ), written AS (

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant};
 
 use super::super::error::unavailable;
+use super::super::gather::Gathering;
 use super::super::prepared::PreparedCommit;
 use super::batch;
 use super::session::Session;
@@ -108,7 +109,13 @@ impl Task {
     async fn run(mut self) {
         let mut jobs = Vec::with_capacity(self.max_batch);
         let mut closing = Vec::new();
-        while self.jobs.recv_many(&mut jobs, self.max_batch).await > 0 {
+        let mut gathering = Gathering::default();
+        while gathering
+            .next(&mut self.jobs, &mut jobs, self.max_batch)
+            .await
+            > 0
+        {
+            let (size, started) = (jobs.len(), Instant::now());
             let mut waiting = Vec::with_capacity(jobs.len());
             for job in jobs.drain(..) {
                 match job {
@@ -130,6 +137,7 @@ impl Task {
                 self.session = None;
                 self.failing.store(true, Ordering::Release);
             }
+            gathering.wrote(size, started.elapsed());
         }
         self.session = None;
         self.commits.close().await;

@@ -20,13 +20,21 @@ SELECT sequence FROM feed WHERE event_id = $1 AND organization = $2 \
 UNION ALL \
 SELECT 9223372036854775807 FROM outbox WHERE event_id = $1 AND organization = $2";
 
-const PLACE: &str = "\
-WITH moved AS (
-    DELETE FROM outbox WHERE sequence IN (SELECT sequence FROM outbox ORDER BY sequence LIMIT $1)
-    RETURNING sequence, organization, invoice, version, event_id
-)
-INSERT INTO feed (organization, invoice, version, event_id)
-SELECT organization, invoice, version, event_id FROM moved ORDER BY sequence";
+/// Moves what waits into the feed. The lock is taken by a statement of its own, so that the next one
+/// sees what its last holder committed; and both are one message, so that nobody holds it while
+/// words are on their way.
+fn placing(limit: u16) -> String {
+    format!(
+        "SELECT pg_advisory_xact_lock({PUBLISHING}); \
+         WITH moved AS ( \
+             DELETE FROM outbox \
+             WHERE sequence IN (SELECT sequence FROM outbox ORDER BY sequence LIMIT {limit}) \
+             RETURNING sequence, organization, invoice, version, event_id \
+         ) \
+         INSERT INTO feed (organization, invoice, version, event_id) \
+         SELECT organization, invoice, version, event_id FROM moved ORDER BY sequence"
+    )
+}
 
 impl Postgres {
     /// Gives places to at most `limit` events of any node that wait, and counts those that this
@@ -39,7 +47,7 @@ impl Postgres {
         self.told.store(before, Ordering::Release);
         let waiting = Statement::new("SELECT 1 FROM outbox LIMIT 1");
         if !self.fetch_all(&waiting).await?.is_empty() {
-            self.place(limit).await?;
+            self.script(&placing(limit)).await?;
         }
         let untold = Statement::new(
             "SELECT sequence FROM feed WHERE sequence > $1 ORDER BY sequence LIMIT $2",
@@ -52,20 +60,6 @@ impl Postgres {
                 .store(last.integer("sequence")?, Ordering::Release);
         }
         Ok(untold.len() as u64)
-    }
-
-    /// The lock is taken by a statement of its own, so that the next one sees what its last holder
-    /// committed.
-    async fn place(&self, limit: u16) -> Result<(), StoreError> {
-        let lock = Statement::new("SELECT pg_advisory_xact_lock($1)").bind(PUBLISHING);
-        let place = Statement::new(PLACE).bind(limit);
-        self.transaction(&[lock, place], &|connection, [lock, place]| {
-            Box::pin(async move {
-                connection.fetch_all(lock).await?;
-                connection.execute(place).await.map(|_| ())
-            })
-        })
-        .await
     }
 
     async fn last_place(&self) -> Result<i64, StoreError> {

@@ -104,6 +104,22 @@ impl Postgres {
         }
     }
 
+    /// Several statements that are one transaction and answer nothing, with one way to the server
+    /// and back.
+    async fn script(&self, text: &str) -> Result<(), StoreError> {
+        let mut attempt = 1;
+        loop {
+            let mut session = self.session().await?;
+            match session.script(text.to_owned()).await {
+                Err(_) if session.was_given_up() && attempt < MAX_ATTEMPTS => {
+                    drop(session);
+                    wait(&mut attempt).await;
+                }
+                outcome => return self.finished(session, outcome),
+            }
+        }
+    }
+
     pub(super) async fn execute_returning(
         &self,
         statement: &Statement,

@@ -99,7 +99,14 @@ fn with_timeouts(options: PgConnectOptions, statement_timeout: Duration) -> PgCo
 }
 
 fn pool_of_commits(connect: PgConnectOptions, options: &PostgresOptions) -> PgPool {
-    pool(connect, options, 1)
+    pool(by_keys(connect), options, 1)
+}
+
+/// The one statement of commits goes by keys, always. Without this the server would plan it once
+/// for a young database's few rows, which are quickly read from end to end, and keep to that plan
+/// until it analyzes the table by itself: a minute in which all commits read all invoices.
+pub(super) fn by_keys(connect: PgConnectOptions) -> PgConnectOptions {
+    connect.options([("enable_seqscan", "off"), ("jit", "off")])
 }
 
 fn pool(connect: PgConnectOptions, options: &PostgresOptions, max_connections: u32) -> PgPool {

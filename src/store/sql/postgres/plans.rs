@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::super::invoices::{due_statement, list_statement};
 use super::super::statement::Statement;
+use super::open::by_keys;
 use super::{PostgresOptions, PostgresStore, batch};
 use crate::domain::ids::{CustomerId, InvoiceId, OrganizationId};
 use crate::domain::invoice::Status;
@@ -29,19 +30,19 @@ SELECT md5('i' || n)::uuid, md5('o' || n % 20)::uuid, n % 256, 1, 1, \
     CASE WHEN n % 10 = 0 THEN n END, 'ada werke ' || n, repeat('x', 500)
 FROM generate_series(1, 20000) AS n";
 
-/// A schema of the test's own in the server's database, with many invoices.
-struct Filled {
+/// A schema of the test's own in the server's database, and a connection like that of commits.
+struct Schema {
     connection: PgConnection,
     schema: String,
 }
 
-impl Filled {
+impl Schema {
     async fn new() -> Option<Self> {
         let server = backends::backend("POSTGRES")?;
         let schema = format!("plans_{}", crate::clock::new_uuid().simple());
         let separator = if server.contains('?') { '&' } else { '?' };
         let url = format!("{server}{separator}options=-c%20search_path%3D{schema}");
-        let options = PgConnectOptions::from_str(&url).unwrap();
+        let options = by_keys(PgConnectOptions::from_str(&url).unwrap());
         let mut connection = options.disable_statement_logging().connect().await.unwrap();
         let create = format!("CREATE SCHEMA {schema}");
         connection.execute(AssertSqlSafe(create)).await.unwrap();
@@ -49,9 +50,21 @@ impl Filled {
             .await
             .unwrap();
         handle.close().await.unwrap();
-        connection.execute(MANY).await.unwrap();
-        connection.execute("ANALYZE invoices").await.unwrap();
         Some(Self { connection, schema })
+    }
+
+    /// With many invoices, of which the server knows. Reads are left to plan as they like.
+    async fn filled() -> Option<Self> {
+        let mut filled = Self::new().await?;
+        for statement in [
+            "RESET enable_seqscan",
+            "RESET jit",
+            MANY,
+            "ANALYZE invoices",
+        ] {
+            filled.connection.execute(statement).await.unwrap();
+        }
+        Some(filled)
     }
 
     async fn plan(&mut self, statement: &Statement) -> String {
@@ -79,7 +92,7 @@ fn hashed(md5: &str) -> Uuid {
 
 #[tokio::test]
 async fn lists_and_alarms_go_by_an_index() {
-    let Some(mut filled) = Filled::new().await else {
+    let Some(mut filled) = Schema::filled().await else {
         return;
     };
     let ids: (String, String) = sqlx::query_as("SELECT md5('o7'), md5('c7')")
@@ -170,7 +183,7 @@ async fn lists_and_alarms_go_by_an_index() {
 
 #[tokio::test]
 async fn a_batch_of_commits_goes_by_the_key() {
-    let Some(mut filled) = Filled::new().await else {
+    let Some(mut filled) = Schema::filled().await else {
         return;
     };
     let explain = format!("EXPLAIN {}", batch::WRITE);
@@ -184,6 +197,26 @@ async fn a_batch_of_commits_goes_by_the_key() {
     assert!(plan.contains("invoices_pkey"), "{plan}");
     assert!(!plan.contains("Seq Scan on invoices"), "{plan}");
     filled.drop().await;
+}
+
+#[tokio::test]
+async fn commits_go_by_the_key_before_anything_is_known_of_a_table() {
+    let Some(mut young) = Schema::new().await else {
+        return;
+    };
+    let prepare = format!("PREPARE commits AS {}", batch::WRITE);
+    let explain = format!("EXPLAIN EXECUTE commits({})", ["NULL"; 26].join(", "));
+    for statement in ["SET plan_cache_mode = force_generic_plan", &prepare] {
+        let statement = AssertSqlSafe(statement.to_owned());
+        young.connection.execute(statement).await.unwrap();
+    }
+    let rows = sqlx::raw_sql(AssertSqlSafe(explain));
+    let rows = rows.fetch_all(&mut young.connection).await.unwrap();
+    let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let plan = lines.join("\n");
+    assert!(plan.contains("invoices_pkey"), "{plan}");
+    assert!(!plan.contains("Seq Scan on invoices"), "{plan}");
+    young.drop().await;
 }
 
 /// The statement with arrays of so many rows instead of its parameters.

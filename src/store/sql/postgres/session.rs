@@ -2,7 +2,7 @@
 //! is not as it should be is closed instead of being handed on.
 
 use sqlx::pool::PoolConnection;
-use sqlx::{Executor as _, PgConnection, PgPool, Postgres};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, SqlSafeStr};
 use tokio::time::error::Elapsed;
 use tokio::time::{Duration, timeout};
 
@@ -117,9 +117,19 @@ impl Session {
         self.judge(rows)
     }
 
-    async fn command(&mut self, text: &'static str) -> Result<(), StoreError> {
+    /// Several statements in one message, which are one transaction: each sees what was committed
+    /// before it began.
+    pub(super) async fn script(&mut self, text: String) -> Result<(), StoreError> {
+        self.in_transaction = true;
+        self.command(AssertSqlSafe(text)).await?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    async fn command(&mut self, text: impl SqlSafeStr + Send) -> Result<(), StoreError> {
         let patience = self.patience;
-        let done = timeout(patience, self.connection()?.execute(text)).await;
+        let work = sqlx::raw_sql(text).execute(self.connection()?);
+        let done = timeout(patience, work).await;
         self.judge(done).map(|_| ())
     }
 

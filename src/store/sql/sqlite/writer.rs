@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::super::DirectoryLock;
 use super::super::error::{fault, unavailable};
+use super::super::gather::Gathering;
 use super::super::prepared::PreparedCommit;
 use super::batch;
 use super::turns::Turns;
@@ -254,7 +255,13 @@ impl Task {
     async fn run(mut self) {
         let mut jobs = Vec::with_capacity(self.max_batch);
         let mut closing = Vec::new();
-        while self.jobs.recv_many(&mut jobs, self.max_batch).await > 0 {
+        let mut gathering = Gathering::default();
+        while gathering
+            .next(&mut self.jobs, &mut jobs, self.max_batch)
+            .await
+            > 0
+        {
+            let (size, started) = (jobs.len(), Instant::now());
             let mut batch = Batch::default();
             for job in jobs.drain(..) {
                 match job {
@@ -280,6 +287,7 @@ impl Task {
                 self.connection = None;
                 self.failing.store(true, Ordering::Release);
             }
+            gathering.wrote(size, started.elapsed());
             self.turns.let_others_go_first().await;
         }
         for reply in closing {
