@@ -367,6 +367,7 @@ fn request(command: Command) -> Request {
             key: key.clone(),
             fingerprint: 1,
             keep: false,
+            unsure_for_ms: None,
         }),
         expected_version: None,
         request_id: key,

@@ -260,19 +260,21 @@ impl InvoicesHandle {
         let Some(elsewhere) = self.node.elsewhere.get() else {
             return Ok(self.execute_here(id, organization, request).await);
         };
-        // Faktor's own commands know a repeat by what they name.
-        if organization.is_some() && request.key.is_none() {
-            request.key = Some(IdempotencyKey {
-                key: format!("once_{}", clock::random_hex::<12>()),
-                fingerprint: 0,
-                keep: false,
-            });
-        }
         if self.node.ownership.serves(ShardId::of(id)).is_ok() {
             match self.execute_here(id, organization, request.clone()).await {
                 Err(ExecuteError::NotOwner) => {}
                 settled => return Ok(settled),
             }
+        }
+        // From here on it may be asked for more than once. Faktor's own commands know a repeat by what
+        // they name.
+        if organization.is_some() && request.key.is_none() {
+            request.key = Some(IdempotencyKey {
+                key: format!("once_{}", clock::random_hex::<12>()),
+                fingerprint: 0,
+                keep: false,
+                unsure_for_ms: None,
+            });
         }
         Err((&**elsewhere, request))
     }

@@ -16,6 +16,9 @@ use crate::domain::ids::InvoiceId;
 use crate::store::ShardId;
 use crate::store::cache::Revoked;
 
+/// How long after an asker's patience is over a question is given up here, too.
+const NOBODY_LISTENS: Duration = Duration::from_secs(1);
+
 /// Answers the other nodes.
 pub(super) struct FromPeers {
     shared: Arc<Shared>,
@@ -26,12 +29,11 @@ impl Inbound for FromPeers {
     async fn call(&self, payload: Vec<u8>) -> Vec<u8> {
         let reply = match wire::read::<Ask>(&payload) {
             Ok(ask) => {
-                let patience = Duration::from_millis(ask.patience_ms);
-                match timeout(patience, self.answer(ask)).await {
-                    Ok(reply) => reply,
-                    // Mostly nobody listens any more; who still does asks again under the same key.
-                    Err(_elapsed) => Reply::NotOwner { hint: None },
-                }
+                let patience =
+                    Duration::from_millis(ask.patience_ms).saturating_add(NOBODY_LISTENS);
+                // Whether it was done is not known, and nobody hears it: the asker has given up.
+                let answer = timeout(patience, self.answer(ask)).await;
+                answer.unwrap_or(Reply::Crashed)
             }
             Err(error) => {
                 tracing::warn!(%error, "a question of another node was not answered");
@@ -115,7 +117,7 @@ impl FromPeers {
         match router::relay(&self.shared, &link, ask, within).await {
             Ok(reply) => reply,
             Err(LinkError::Busy) => Reply::Busy,
-            // Asked again under the same key.
+            // Whoever asks by way of another knows that this says nothing, and asks again.
             Err(_) => Reply::NotOwner { hint: None },
         }
     }

@@ -27,6 +27,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// The pause before asking again, doubling; news of the owner end it early.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+/// What a question may take to its owner.
+const ON_THE_WAY: Duration = Duration::from_secs(1);
 /// Nodes asked in one go, one hint after the other.
 const MAX_HOPS: u8 = 2;
 
@@ -42,8 +44,10 @@ enum Asked {
     Answer(Reply),
     /// Somebody else should be asked at once.
     Hint,
-    /// Nobody to ask now, or no answer; whether it was done is not known.
+    /// Nobody to ask now.
     Nothing,
+    /// No answer; whether it was done is not known.
+    Silence,
 }
 
 /// What is asked for, whoever it has to be asked of.
@@ -54,12 +58,21 @@ enum Wanted<'a> {
         request: &'a Request,
         /// Whether its representation will do.
         represented: bool,
+        /// Since when it may have been carried out.
+        unsure_since: Option<Instant>,
     },
     State,
     Represented(OrganizationId),
 }
 
 impl Wanted<'_> {
+    /// What was asked at `asked_at` may have been carried out.
+    fn doubt(&mut self, asked_at: Instant) {
+        if let Self::Execution { unsure_since, .. } = self {
+            unsure_since.get_or_insert(asked_at);
+        }
+    }
+
     /// `known`: the version that this node has seen.
     fn of(self, id: InvoiceId, known: Option<u64>) -> Question {
         match self {
@@ -67,10 +80,11 @@ impl Wanted<'_> {
                 organization,
                 request,
                 represented,
+                unsure_since,
             } => Question::Execute {
                 id,
                 organization,
-                request: Box::new(request.clone()),
+                request: Box::new(with_doubt(request, unsure_since)),
                 represented,
             },
             Self::State => Question::Read {
@@ -85,6 +99,17 @@ impl Wanted<'_> {
             },
         }
     }
+}
+
+/// Says in a request since when it may have been carried out: by the owner's clock that is later, so
+/// it is told as a duration, and rather too long a one.
+fn with_doubt(request: &Request, unsure_since: Option<Instant>) -> Request {
+    let mut request = request.clone();
+    if let (Some(key), Some(since)) = (&mut request.key, unsure_since) {
+        let unsure_for = since.elapsed() + ON_THE_WAY;
+        key.unsure_for_ms = u64::try_from(unsure_for.as_millis()).ok();
+    }
+    request
 }
 
 /// Whom to ask, and until when.
@@ -111,7 +136,7 @@ impl Router {
         }
     }
 
-    async fn find(&self, id: InvoiceId, wanted: Wanted<'_>) -> Result<Found, ExecuteError> {
+    async fn find(&self, id: InvoiceId, mut wanted: Wanted<'_>) -> Result<Found, ExecuteError> {
         let shard = ShardId::of(id);
         let deadline = Instant::now() + PATIENCE;
         let seen = match wanted {
@@ -133,7 +158,9 @@ impl Router {
                 }
             } else {
                 let known = seen.as_ref().map(|seen| seen.invoice.version);
+                let asked_at = Instant::now();
                 match self.ask_owner(id, shard, wanted, known, deadline).await {
+                    Asked::Silence => wanted.doubt(asked_at),
                     Asked::Answer(Reply::NotOwner { .. }) | Asked::Nothing | Asked::Hint => {}
                     Asked::Answer(Reply::Busy) => was_crowded = true,
                     Asked::Answer(reply) => return self.answer(reply, seen),
@@ -190,18 +217,19 @@ impl Router {
                 Wanted::Execution {
                     organization,
                     request,
+                    unsure_since,
                     ..
                 } if version < wire::CHANGES_SINCE
                     && let Command::Change { change } = &request.command =>
                 {
-                    self.change_by_edit(asking, id, organization, (request, change))
+                    self.change_by_edit(asking, id, organization, (request, change, unsure_since))
                         .await
                 }
                 _ => self.ask(asking, wanted.of(id, known)).await,
             };
             match &last {
                 // It was not asked as the owner.
-                Asked::Answer(Reply::NotOwner { .. }) if relay => return Asked::Nothing,
+                Asked::Answer(Reply::NotOwner { .. }) if relay => return Asked::Silence,
                 Asked::Answer(Reply::NotOwner { hint: Some(hint) })
                     if hint.owner != owner
                         && self
@@ -284,7 +312,7 @@ impl Router {
         asking: Asking<'_>,
         id: InvoiceId,
         organization: Option<OrganizationId>,
-        (request, change): (&Request, &ContentChange),
+        (request, change, unsure_since): (&Request, &ContentChange, Option<Instant>),
     ) -> Asked {
         loop {
             let draft = match self.ask(asking, Wanted::State.of(id, None)).await {
@@ -303,6 +331,7 @@ impl Router {
                 organization,
                 request: &edit,
                 represented: false,
+                unsure_since,
             };
             match self.ask(asking, wanted.of(id, None)).await {
                 Asked::Answer(Reply::Refused(Refusal::VersionMismatch { .. }))
@@ -331,7 +360,7 @@ impl Router {
                 reason: "the command, or its answer, is too large for the link between two nodes"
                     .to_owned(),
             })),
-            Err(LinkError::Lost | LinkError::TimedOut | LinkError::Failed) => Asked::Nothing,
+            Err(LinkError::Lost | LinkError::TimedOut | LinkError::Failed) => Asked::Silence,
         }
     }
 }
@@ -393,9 +422,10 @@ async fn here(
         Wanted::Execution {
             organization,
             request,
+            unsure_since,
             ..
         } => invoices
-            .execute_here(id, organization, request.clone())
+            .execute_here(id, organization, with_doubt(request, unsure_since))
             .await
             .map(Found::Executed),
         Wanted::State => invoices.get_here(id).await.map(Found::State),
@@ -418,6 +448,7 @@ impl Elsewhere for Router {
             organization,
             request: &request,
             represented: false,
+            unsure_since: None,
         };
         match self.find(id, wanted).await? {
             Found::Executed(done) => Ok(done),
@@ -435,6 +466,7 @@ impl Elsewhere for Router {
             organization: Some(organization),
             request: &request,
             represented: true,
+            unsure_since: None,
         };
         self.represented(self.find(id, wanted).await?, organization)
     }

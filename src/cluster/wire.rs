@@ -22,7 +22,8 @@ use crate::store::{Epoch, SHARDS, ShardId, StoreError};
 /// The versions of the wire that this build speaks, inclusive.
 ///
 /// 2 brought [`Command::Change`](crate::domain::invoice::command::Command::Change), which an owner of
-/// version 1 can't read, and [`Reply::Represented`], which is only given to who asked for it.
+/// version 1 can't read, [`Reply::Represented`], which is only given to who asked for it, and how long
+/// ago a request may have been carried out, which an owner of version 1 does not look at.
 pub const VERSIONS: (u16, u16) = (1, 2);
 
 /// The first version in which an owner lays a change over a draft.

@@ -314,6 +314,7 @@ impl From<Refusal> for ApiError {
                 return Self::with_problems(StatusCode::UNPROCESSABLE_ENTITY, problems.clone());
             }
             Refusal::IdempotencyKeyReused => return Self::idempotency_key_reused(),
+            Refusal::OutcomeUnknown => return ExecuteError::Unreachable.into(),
             Refusal::Finalizing => {
                 return Self::conflict("invoice_finalizing", refusal.to_string()).retry_after(1);
             }

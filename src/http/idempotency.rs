@@ -66,6 +66,7 @@ impl Key {
             key,
             fingerprint: payload.fingerprint(),
             keep: true,
+            unsure_for_ms: None,
         })
     }
 

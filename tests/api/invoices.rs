@@ -329,7 +329,7 @@ async fn creates_with_one_key_at_once_make_one_invoice_and_one_answer() {
     let app = TestApp::start().await;
     let key = [("idempotency-key", "order-17")];
     let creates = (0..16).map(|_| app.call(Method::POST, "/v1/invoices", Some(example()), &key));
-    let answers = futures_util::future::join_all(creates).await;
+    let answers = join_all(creates).await;
     let first = answers[0].expect(201);
     for answer in &answers {
         assert_eq!(answer.expect(201), first);
@@ -508,9 +508,9 @@ async fn numbers_of_parallel_finalizes_have_no_gap_and_patterns_never_give_one_t
             .expect(200);
     };
     pattern("A{0}").await;
-    let ids = futures_util::future::join_all((0..12).map(|_| app.open_invoice())).await;
+    let ids = join_all((0..12).map(|_| app.open_invoice())).await;
     pattern("A1{0}").await;
-    let more = futures_util::future::join_all((0..3).map(|_| app.open_invoice())).await;
+    let more = join_all((0..3).map(|_| app.open_invoice())).await;
     let mut numbers = Vec::new();
     for id in ids.iter().chain(&more) {
         numbers.push(app.invoice(id).await["number"].as_str().unwrap().to_owned());

@@ -40,6 +40,7 @@ fn request(command: Command) -> Request {
             key: "order-7".to_owned(),
             fingerprint: 0xfedc_ba98_7654_3210,
             keep: true,
+            unsure_for_ms: None,
         }),
         expected_version: Some(1),
         request_id: "0192f0c1a2b37c1e8d5f6a7b8c9d0e1f".to_owned(),
@@ -132,7 +133,14 @@ pub(crate) fn asks_of_version_2() -> Vec<(&'static str, Ask)> {
         known: None,
         represented_to: Some(organization_id()),
     };
+    let mut again = execute(Some(organization_id()), request(send()));
+    if let Question::Execute { request, .. } = &mut again.what
+        && let Some(key) = &mut request.key
+    {
+        key.unsure_for_ms = Some(4_250);
+    }
     vec![
+        ("execute_again", again),
         ("execute_represented", represented(send())),
         ("read_represented", ask(read)),
     ]

@@ -252,6 +252,7 @@ pub(crate) fn any_request(
         key: format!("key-{}", random.below(400)),
         fingerprint: random.next(),
         keep: random.one_in(2),
+        unsure_for_ms: None,
     });
     let expected_version = random.one_in(10).then(|| random.below(20));
     Request {

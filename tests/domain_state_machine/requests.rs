@@ -68,6 +68,7 @@ fn chosen_keys_are_kept_for_a_day_and_request_ids_in_small_number() {
             key: format!("id-{n}"),
             fingerprint: 1,
             keep: false,
+            unsure_for_ms: None,
         };
         story = story.then_with(&Request {
             key: Some(id),
@@ -75,10 +76,10 @@ fn chosen_keys_are_kept_for_a_day_and_request_ids_in_small_number() {
         });
     }
     let requests = &story.invoice().requests;
-    assert_eq!(requests.len(), 1 + 16);
+    assert_eq!(requests.len(), 1 + 8);
     assert_eq!(
         (requests[0].key.as_str(), requests[1].key.as_str()),
-        ("chosen", "id-25")
+        ("chosen", "id-33")
     );
 
     story = story.after(SignedDuration::from_hours(24) - SignedDuration::from_millis(1));
@@ -87,7 +88,51 @@ fn chosen_keys_are_kept_for_a_day_and_request_ids_in_small_number() {
     story = story
         .after(SignedDuration::from_millis(1))
         .then_with(&keyed(rotate(42), "day", 1));
-    assert_eq!(story.invoice().requests[0].key, "id-25");
+    assert_eq!(story.invoice().requests[0].key, "id-33");
+}
+
+/// A node that asks again because an owner did not answer: what cannot be told from a first request
+/// is refused, not carried out once more.
+#[test]
+fn a_retry_that_could_have_been_forgotten_is_refused() {
+    let payment = |unsure_for_ms| {
+        let mut request = keyed(rotate(100), "once", 0);
+        request.key = request.key.map(|key| IdempotencyKey {
+            keep: false,
+            unsure_for_ms,
+            ..key
+        });
+        request
+    };
+    let mut story = Story::draft().then_with(&payment(None));
+    assert_eq!(
+        story.ask_with(&payment(Some(3_000))),
+        Ok(Step::Replayed { version: 2 })
+    );
+    for n in 1..=8 {
+        story = story.after(SignedDuration::from_millis(10));
+        assert!(matches!(
+            story.ask_with(&payment(Some(3_000))),
+            Ok(Step::Replayed { .. })
+        ));
+        let mut other = keyed(rotate(n), &format!("other-{n}"), 0);
+        other.key.as_mut().unwrap().keep = false;
+        story = story.then_with(&other);
+    }
+    assert_eq!(
+        story.ask_with(&payment(Some(3_000))),
+        Err(Refusal::OutcomeUnknown)
+    );
+    // All of the others came before it may have been carried out: it was not.
+    let story = story.after(SignedDuration::from_millis(3_001));
+    assert!(matches!(
+        story.ask_with(&payment(Some(3_000))),
+        Ok(Step::Changed { .. })
+    ));
+    assert!(matches!(
+        story.ask_with(&payment(None)),
+        Ok(Step::Changed { .. })
+    ));
 }
 
 #[test]

@@ -197,6 +197,7 @@ pub(crate) fn keyed(command: Command, key: &str, fingerprint: u64) -> Request {
         key: key.to_owned(),
         fingerprint,
         keep: true,
+        unsure_for_ms: None,
     };
     Request {
         key: Some(key),

@@ -92,6 +92,7 @@ impl Node {
                 key: random_hex::<8>(),
                 fingerprint: 1,
                 keep: false,
+                unsure_for_ms: None,
             }),
             expected_version: None,
             request_id: "test".to_owned(),

@@ -243,4 +243,8 @@ pub struct IdempotencyKey {
     pub fingerprint: u64,
     /// True for a key the caller chose (kept for 24 hours), false for a request id.
     pub keep: bool,
+    /// Since when at most, in milliseconds, the same may have been carried out without its asker
+    /// having learned of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsure_for_ms: Option<u64>,
 }

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::super::ids::InvoiceId;
 use super::super::limits;
-use super::command::Request;
+use super::command::{IdempotencyKey, Request};
 use super::decide::{Refusal, decide};
 use super::entry::{Entry, Recorded};
 use super::event::{PublicEvent, public_event};
@@ -14,8 +14,9 @@ use super::{Invoice, RememberedRequest, State};
 /// How long a key that the caller chose is remembered at least.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24);
 
-/// How many request ids are remembered: enough for retries after "outcome unknown".
-const REMEMBERED_IDS: usize = 16;
+/// How many request ids are remembered. A retry after "outcome unknown" that finds as many others before
+/// it is refused: it could have been forgotten.
+const REMEMBERED_IDS: usize = 8;
 
 /// What a request comes to.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,7 +40,7 @@ pub fn step(
     now: Timestamp,
 ) -> Result<Step, Refusal> {
     if let Some(invoice) = invoice {
-        if let Some(version) = repeated(invoice, request)? {
+        if let Some(version) = repeated(invoice, request, now)? {
             return Ok(Step::Replayed { version });
         }
         let deleted = matches!(invoice.state, State::Deleted { .. });
@@ -83,11 +84,12 @@ pub fn step(
 }
 
 /// The version that the same request left when it was carried out before.
-fn repeated(invoice: &Invoice, request: &Request) -> Result<Option<u64>, Refusal> {
+fn repeated(invoice: &Invoice, request: &Request, now: Timestamp) -> Result<Option<u64>, Refusal> {
     let Some(key) = &request.key else {
         return Ok(None);
     };
     match invoice.requests.iter().find(|known| known.key == key.key) {
+        None if invoice.may_have_forgotten(key, now) => Err(Refusal::OutcomeUnknown),
         None => Ok(None),
         Some(known) if known.fingerprint == key.fingerprint => Ok(Some(known.version)),
         Some(_) => Err(Refusal::IdempotencyKeyReused),
@@ -122,6 +124,23 @@ fn record(entries: Vec<Entry>, version: u64, request: &Request, now: Timestamp) 
 }
 
 impl Invoice {
+    /// Whether so much came since the request may have been carried out that it could be forgotten.
+    fn may_have_forgotten(&self, key: &IdempotencyKey, now: Timestamp) -> bool {
+        let Some(unsure_for_ms) = key.unsure_for_ms else {
+            return false;
+        };
+        let unsure_for =
+            i64::try_from(unsure_for_ms).map_or(SignedDuration::MAX, SignedDuration::from_millis);
+        let limit = if key.keep {
+            limits::REMEMBERED_REQUESTS
+        } else {
+            REMEMBERED_IDS
+        };
+        let alike = self.requests.iter().filter(|known| known.keep == key.keep);
+        let came_since = alike.filter(|known| now.duration_since(known.at) <= unsure_for);
+        came_since.count() >= limit
+    }
+
     /// Remembers a request and forgets those that need not be kept any longer.
     pub(super) fn remember(&mut self, request: RememberedRequest) {
         let now = request.at;

@@ -196,6 +196,7 @@ async fn upload(
         key,
         fingerprint: fingerprint(&["POST", "/upload", upload::format_name(format)], &file),
         keep: true,
+        unsure_for_ms: None,
     });
     let request = CommandRequest {
         command,

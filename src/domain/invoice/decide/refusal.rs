@@ -38,6 +38,9 @@ pub enum Refusal {
     VersionMismatch { current: u64 },
     #[error("the idempotency key was used with another request")]
     IdempotencyKeyReused,
+    /// A retry of what may have been carried out, but came too long ago to be recognized.
+    #[error("whether the request was carried out is not known: too much came after it")]
+    OutcomeUnknown,
     /// Valid values that break a rule in this state.
     #[error("a rule is broken")]
     Invalid { problems: Vec<Problem> },
@@ -76,6 +79,7 @@ impl Refusal {
             Self::InvoiceHasPayments => "invoice_has_payments",
             Self::VersionMismatch { .. } => "version_mismatch",
             Self::IdempotencyKeyReused => "idempotency_key_reused",
+            Self::OutcomeUnknown => "outcome_unknown",
             Self::Invalid { .. } => "invalid",
         }
     }

@@ -48,6 +48,7 @@ impl Way {
                 key: key.to_owned(),
                 fingerprint: 1,
                 keep: true,
+                unsure_for_ms: None,
             }),
             expected_version: None,
             request_id: key.unwrap_or("system").to_owned(),
