@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use super::client::{Connection, request};
+use super::measure::create_body;
 use super::nodes::Nodes;
 
 /// A node, and what to ask it; by client and by how many this client has sent.
@@ -184,29 +185,4 @@ pub(crate) fn scatter(number: usize, below: usize) -> usize {
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     usize::try_from((mixed >> 32) % below as u64).unwrap()
-}
-
-/// The body of a create with ten lines, as in `benches/edge`.
-fn create_body() -> String {
-    let lines: Vec<_> = (1..=10)
-        .map(|number| {
-            json!({
-                "description": format!("Consulting on the migration of the archive, part {number}"),
-                "product": format!("SKU-{number:04}"),
-                "quantity": "2.5", "unit": "hour", "unit_price": "99.90",
-                "tax": {"category": "S", "rate": "19"},
-            })
-        })
-        .collect();
-    json!({
-        "bill_to": {
-            "name": "Ada Werke AG", "email": "ap@ada.example", "tax_id": "DE987654321",
-            "address": {
-                "line1": "Ring 1", "city": "Berlin", "postal_code": "10115", "country": "DE",
-            },
-        },
-        "currency": "EUR", "purchase_order": "PO-7", "due_in_days": 14,
-        "memo": "Thank you for your trust.", "lines": lines,
-    })
-    .to_string()
 }

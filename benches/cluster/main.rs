@@ -17,6 +17,8 @@
 mod client;
 mod failures;
 mod load;
+#[path = "../edge/measure.rs"]
+mod measure;
 mod memory;
 mod moving;
 mod nodes;
@@ -57,12 +59,6 @@ fn main() {
             memory::memory().await;
         }
     });
-}
-
-/// The middle one: a round that something else disturbed does not count.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// Whether a limit holds.

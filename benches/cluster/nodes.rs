@@ -13,12 +13,11 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::client::{Connection, request};
+use super::measure;
 use super::store::Place;
 
 const EMAIL: &str = "admin@faktor.example";
 const PASSWORD: &str = "correct horse battery staple";
-/// Clock ticks a second in `/proc/…/stat`: 100 on every Linux.
-const TICKS: f64 = 100.0;
 /// How long a start, or a cluster's coming to rest, may take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -92,21 +91,11 @@ impl Node {
 
     /// Processor time so far, user and system.
     fn cpu_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // The program's name stands in brackets and may have anything in it.
-        let fields = stat.rsplit(')').next().unwrap();
-        let mut fields = fields.split_whitespace().skip(11);
-        let mut ticks = || fields.next().unwrap().parse::<f64>().unwrap();
-        (ticks() + ticks()) / TICKS
+        measure::cpu_seconds(self.child.id())
     }
 
     pub(crate) fn resident_kib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        measure::resident_kib(self.child.id())
     }
 }
 

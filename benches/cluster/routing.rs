@@ -11,9 +11,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::load::{Next, Plan, creation, drafts, edit, load, reading, scatter};
+use super::measure::median;
 use super::nodes::{Nodes, owner_of};
 use super::store::Place;
-use super::{median, verdict};
+use super::verdict;
 
 /// For each process: what one commit carries depends on how many ask at once.
 const CLIENTS: usize = 32;

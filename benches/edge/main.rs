@@ -13,6 +13,7 @@
 
 mod bare;
 mod client;
+mod measure;
 mod memory;
 mod real;
 mod server;
@@ -118,35 +119,4 @@ fn print(figures: Vec<Figure>) {
     for figure in figures {
         figure.print();
     }
-}
-
-/// The middle one: a round that something else disturbed does not count.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-/// The body of a create with ten lines.
-fn create_body() -> String {
-    let lines: Vec<_> = (1..=10)
-        .map(|number| {
-            serde_json::json!({
-                "description": format!("Consulting on the migration of the archive, part {number}"),
-                "product": format!("SKU-{number:04}"),
-                "quantity": "2.5", "unit": "hour", "unit_price": "99.90",
-                "tax": {"category": "S", "rate": "19"},
-            })
-        })
-        .collect();
-    serde_json::json!({
-        "bill_to": {
-            "name": "Ada Werke AG", "email": "ap@ada.example", "tax_id": "DE987654321",
-            "address": {
-                "line1": "Ring 1", "city": "Berlin", "postal_code": "10115", "country": "DE",
-            },
-        },
-        "currency": "EUR", "purchase_order": "PO-7", "due_in_days": 14,
-        "memo": "Thank you for your trust.", "lines": lines,
-    })
-    .to_string()
 }

@@ -11,9 +11,10 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Row};
 use tokio::time::Instant;
 
+use super::Figure;
 use super::client::{Connection, request};
+use super::measure::{create_body, median};
 use super::server::{FIRST_USER, Server};
-use super::{Figure, create_body, median};
 
 const INVOICES: usize = 5_000;
 /// So many that the store's page caches, which fill up meanwhile, hardly count.

@@ -11,9 +11,9 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::time::Instant;
 
 use super::client::{Connection, Requests, request};
+use super::measure::{create_body, median};
 use super::server::{FIRST_USER, Server};
 use super::throughput::{Round, round};
-use super::{create_body, median};
 
 const ROUNDS: usize = 5;
 /// Invoices that go from draft to paid, one after another.

@@ -10,11 +10,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::client::{Connection, request};
+use super::measure;
 
 pub(crate) const EMAIL: &str = "admin@faktor.example";
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
-/// Clock ticks a second in `/proc/…/stat`: 100 on every Linux.
-const TICKS: f64 = 100.0;
 
 /// A server's process; killed when dropped.
 pub(crate) struct Server {
@@ -97,22 +96,11 @@ impl Server {
 
     /// Processor time so far, user and system.
     pub(crate) fn cpu_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // The program's name stands in brackets and may have anything in it.
-        let fields = stat.rsplit(')').next().unwrap();
-        let mut fields = fields.split_whitespace().skip(11);
-        let mut ticks = || fields.next().unwrap().parse::<f64>().unwrap();
-        (ticks() + ticks()) / TICKS
+        measure::cpu_seconds(self.child.id())
     }
 
-    /// Resident memory, in KiB.
     pub(crate) fn resident_kib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        measure::resident_kib(self.child.id())
     }
 }
 

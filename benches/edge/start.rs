@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Figure;
+use super::measure::median;
 use super::server::{FIRST_USER, Server};
-use super::{Figure, median};
 
 const RUNS: usize = 11;
 /// After this, starting is over.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use super::Figure;
 use super::client::{Connection, Load, Plan, Requests, load, request};
+use super::measure::{create_body, median};
 use super::server::{FIRST_USER, Server, login_request};
-use super::{Figure, create_body, median};
 
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(3);

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use sqlx::{ConnectOptions, Connection as _, Row};
 
+use super::Figure;
 use super::bare::Template;
 use super::client::{Connection, Load, Plan, Requests, load, request};
+use super::measure::{create_body, median};
 use super::server::{FIRST_USER, Server};
-use super::{Figure, create_body, median};
 
 const CONNECTIONS: usize = 32;
 const ROUND: Duration = Duration::from_secs(3);
