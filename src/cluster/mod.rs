@@ -33,6 +33,7 @@ mod shared;
 mod status;
 mod steward;
 pub mod tenure;
+mod wanted;
 mod watching;
 pub mod wire;
 

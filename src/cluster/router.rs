@@ -9,16 +9,14 @@ use tokio::time::{Duration, Instant, timeout};
 use super::links::{Link, LinkError};
 use super::seen::Seen;
 use super::shared::Shared;
+use super::wanted::{Execution, Found, Wanted};
 use super::wire::{self, Ask, Fault, Question, Reply};
-use crate::actors::invoices::{
-    Elsewhere, ExecuteError, Executed, InvoicesHandle, Published, Representation,
-};
+use crate::actors::invoices::{Elsewhere, ExecuteError, Executed, Published, Representation};
 use crate::domain::ids::{InvoiceId, OrganizationId};
-use crate::domain::invoice::Content;
-use crate::domain::invoice::change::ContentChange;
-use crate::domain::invoice::command::{Command, Request};
-use crate::domain::invoice::decide::Refusal;
+use crate::domain::invoice::command::Request;
 use crate::store::{Epoch, ShardId, StoreError};
+
+mod older;
 
 /// How long an owner is looked for before the caller is told to come again.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -27,8 +25,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(3);
 /// The pause before asking again, doubling; news of the owner end it early.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(800);
-/// What a question may take to its owner.
-const ON_THE_WAY: Duration = Duration::from_secs(1);
 /// Nodes asked in one go, one hint after the other.
 const MAX_HOPS: u8 = 2;
 
@@ -50,68 +46,6 @@ enum Asked {
     Silence,
 }
 
-/// What is asked for, whoever it has to be asked of.
-#[derive(Clone, Copy)]
-enum Wanted<'a> {
-    Execution {
-        organization: Option<OrganizationId>,
-        request: &'a Request,
-        /// Whether its representation will do.
-        represented: bool,
-        /// Since when it may have been carried out.
-        unsure_since: Option<Instant>,
-    },
-    State,
-    Represented(OrganizationId),
-}
-
-impl Wanted<'_> {
-    /// What was asked at `asked_at` may have been carried out.
-    fn doubt(&mut self, asked_at: Instant) {
-        if let Self::Execution { unsure_since, .. } = self {
-            unsure_since.get_or_insert(asked_at);
-        }
-    }
-
-    /// `known`: the version that this node has seen.
-    fn of(self, id: InvoiceId, known: Option<u64>) -> Question {
-        match self {
-            Self::Execution {
-                organization,
-                request,
-                represented,
-                unsure_since,
-            } => Question::Execute {
-                id,
-                organization,
-                request: Box::new(with_doubt(request, unsure_since)),
-                represented,
-            },
-            Self::State => Question::Read {
-                id,
-                known,
-                represented_to: None,
-            },
-            Self::Represented(organization) => Question::Read {
-                id,
-                known: None,
-                represented_to: Some(organization),
-            },
-        }
-    }
-}
-
-/// Says in a request since when it may have been carried out: by the owner's clock that is later, so
-/// it is told as a duration, and rather too long a one.
-fn with_doubt(request: &Request, unsure_since: Option<Instant>) -> Request {
-    let mut request = request.clone();
-    if let (Some(key), Some(since)) = (&mut request.key, unsure_since) {
-        let unsure_for = since.elapsed() + ON_THE_WAY;
-        key.unsure_for_ms = u64::try_from(unsure_for.as_millis()).ok();
-    }
-    request
-}
-
 /// Whom to ask, and until when.
 #[derive(Clone, Copy)]
 struct Asking<'a> {
@@ -119,13 +53,6 @@ struct Asking<'a> {
     /// See [`ask_on`].
     way: (u8, bool),
     deadline: Instant,
-}
-
-/// What was found.
-enum Found {
-    Executed(Executed),
-    State(Arc<Published>),
-    Represented(Representation),
 }
 
 impl Router {
@@ -141,7 +68,7 @@ impl Router {
         let deadline = Instant::now() + PATIENCE;
         let seen = match wanted {
             Wanted::State => self.seen.get(id),
-            Wanted::Execution { .. } | Wanted::Represented(_) => None,
+            Wanted::Execution(_) | Wanted::Represented(_) => None,
         };
         let mut pause = FIRST_PAUSE;
         let mut was_crowded = false;
@@ -152,7 +79,7 @@ impl Router {
                 let Some(invoices) = self.shared.invoices() else {
                     return Err(ExecuteError::Unreachable);
                 };
-                match here(&invoices, id, wanted).await {
+                match wanted.here(&invoices, id).await {
                     Err(ExecuteError::NotOwner) => {}
                     settled => return settled,
                 }
@@ -209,23 +136,10 @@ impl Router {
                 way: (hops, relay),
                 deadline,
             };
-            let version = self
-                .shared
-                .wire_of(owner)
-                .min(self.shared.wire_of(link.boot()));
-            last = match wanted {
-                Wanted::Execution {
-                    organization,
-                    request,
-                    unsure_since,
-                    ..
-                } if version < wire::CHANGES_SINCE
-                    && let Command::Change { change } = &request.command =>
-                {
-                    self.change_by_edit(asking, id, organization, (request, change, unsure_since))
-                        .await
-                }
-                _ => self.ask(asking, wanted.of(id, known)).await,
+            let otherwise = self.change_to_say_otherwise(wanted, [owner, link.boot()]);
+            last = match otherwise {
+                Some(change) => self.change_by_edit(asking, id, change).await,
+                None => self.ask(asking, wanted.question(id, known)).await,
             };
             match &last {
                 // It was not asked as the owner.
@@ -305,47 +219,6 @@ impl Router {
         }
     }
 
-    /// A change at an owner that speaks version 1: laid here over what the owner has, and given to it
-    /// as the whole content, again and again if others are quicker.
-    async fn change_by_edit(
-        &self,
-        asking: Asking<'_>,
-        id: InvoiceId,
-        organization: Option<OrganizationId>,
-        (request, change, unsure_since): (&Request, &ContentChange, Option<Instant>),
-    ) -> Asked {
-        loop {
-            let draft = match self.ask(asking, Wanted::State.of(id, None)).await {
-                Asked::Answer(Reply::Found { invoice }) => invoice,
-                other => return other,
-            };
-            let content = change.clone().over(Content::clone(&draft.content));
-            let edit = Request {
-                command: Command::Edit {
-                    content: Arc::new(content),
-                },
-                expected_version: request.expected_version.or(Some(draft.version)),
-                ..request.clone()
-            };
-            let wanted = Wanted::Execution {
-                organization,
-                request: &edit,
-                represented: false,
-                unsure_since,
-            };
-            match self.ask(asking, wanted.of(id, None)).await {
-                Asked::Answer(Reply::Refused(Refusal::VersionMismatch { .. }))
-                    if request.expected_version.is_none() =>
-                {
-                    if Instant::now() >= asking.deadline {
-                        return Asked::Answer(Reply::Busy);
-                    }
-                }
-                settled => return settled,
-            }
-        }
-    }
-
     async fn ask(&self, asking: Asking<'_>, what: Question) -> Asked {
         let Asking {
             link,
@@ -413,29 +286,6 @@ async fn ask_on(
     }
 }
 
-async fn here(
-    invoices: &InvoicesHandle,
-    id: InvoiceId,
-    wanted: Wanted<'_>,
-) -> Result<Found, ExecuteError> {
-    match wanted {
-        Wanted::Execution {
-            organization,
-            request,
-            unsure_since,
-            ..
-        } => invoices
-            .execute_here(id, organization, with_doubt(request, unsure_since))
-            .await
-            .map(Found::Executed),
-        Wanted::State => invoices.get_here(id).await.map(Found::State),
-        Wanted::Represented(organization) => invoices
-            .get_represented_here(id, organization)
-            .await
-            .map(Found::Represented),
-    }
-}
-
 #[async_trait]
 impl Elsewhere for Router {
     async fn execute(
@@ -444,12 +294,12 @@ impl Elsewhere for Router {
         organization: Option<OrganizationId>,
         request: Request,
     ) -> Result<Executed, ExecuteError> {
-        let wanted = Wanted::Execution {
+        let wanted = Wanted::Execution(Execution {
             organization,
             request: &request,
             represented: false,
             unsure_since: None,
-        };
+        });
         match self.find(id, wanted).await? {
             Found::Executed(done) => Ok(done),
             Found::State(_) | Found::Represented(_) => Err(ExecuteError::Crashed),
@@ -462,12 +312,12 @@ impl Elsewhere for Router {
         organization: OrganizationId,
         request: Request,
     ) -> Result<Representation, ExecuteError> {
-        let wanted = Wanted::Execution {
+        let wanted = Wanted::Execution(Execution {
             organization: Some(organization),
             request: &request,
             represented: true,
             unsure_since: None,
-        };
+        });
         self.represented(self.find(id, wanted).await?, organization)
     }
 
