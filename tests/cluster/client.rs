@@ -163,6 +163,18 @@ impl Clients {
         operation
     }
 
+    /// What the node whose turn it is says to a GET; none unless it is 200.
+    pub(crate) async fn look(&self, turn: usize, path: &str, patience: Duration) -> Option<Value> {
+        let (_, base) = self.node(turn)?;
+        let request = self.http.get(format!("{base}{path}"));
+        let request = request.bearer_auth(&self.token).timeout(patience);
+        let answer = request.send().await.ok()?;
+        if answer.status() != 200 {
+            return None;
+        }
+        answer.json().await.ok()
+    }
+
     fn note(&self, operation: Operation) {
         let mut recording = self
             .recording

@@ -25,6 +25,7 @@ mod orders;
 #[path = "../faults/own_server.rs"]
 mod own_server;
 mod postgres;
+mod reader;
 mod recording;
 mod report;
 mod schedule;

@@ -1,6 +1,7 @@
 //! A trial: a cluster under load, faults by whoever runs it, and the verdict in the end.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use faktor::domain::ids::InvoiceId;
@@ -14,6 +15,7 @@ use crate::cluster::{Cluster, Setup};
 use crate::evidence;
 use crate::load::Load;
 use crate::node::Node;
+use crate::reader::Reader;
 use crate::recording::Operation;
 use crate::report::Report;
 
@@ -28,6 +30,7 @@ const LOOKS: usize = 4;
 pub(crate) struct Trial {
     pub(crate) cluster: Cluster,
     pub(crate) load: Load,
+    reader: Reader,
     /// Series of probes so far: each has keys of its own.
     pub(crate) probes: usize,
     name: String,
@@ -49,9 +52,11 @@ impl Trial {
         let cluster = Cluster::start_with(setup, arrange).await;
         cluster.ready().await;
         let load = Load::start(&cluster, seed, CLIENTS);
+        let reader = Reader::start(Arc::clone(&load.clients));
         Self {
             cluster,
             load,
+            reader,
             probes: 0,
             name: name.to_owned(),
             seed,
@@ -76,8 +81,10 @@ impl Trial {
         let recording = self.load.finish().await;
         self.cluster.ready().await;
         settle(&self.cluster, &recording).await;
+        let read = self.reader.finish().await;
         self.cluster.stop_all().await;
-        let evidence = evidence::gather(&self.cluster, &recording).await;
+        let mut evidence = evidence::gather(&self.cluster, &recording).await;
+        evidence.read = read;
         let violations = checker::check(&recording, &evidence);
         let report = Report::of(
             &self.name,

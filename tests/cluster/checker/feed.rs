@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use faktor::domain::ids::InvoiceId;
+use faktor::domain::ids::{EventId, InvoiceId};
 use faktor::domain::invoice::event::{PublicEvent, kind_of};
 
 use super::{Story, Violations};
@@ -37,4 +37,26 @@ pub(super) fn check(stories: &[Story<'_>], feed: &[PublicEvent], violations: &mu
             format_args!("{invoice}: {events:?}"),
         );
     }
+}
+
+/// Who goes by a cursor gets what stands in the feed, whichever nodes were asked and whatever became of
+/// them: nothing is passed over, and nothing comes twice.
+pub(super) fn check_reader(feed: &[PublicEvent], read: &[EventId], violations: &mut Violations) {
+    let stored: Vec<EventId> = feed.iter().map(|event| event.id).collect();
+    if stored == read {
+        return;
+    }
+    let alike = stored
+        .iter()
+        .zip(read)
+        .take_while(|(one, other)| one == other);
+    violations.note(
+        "a reader gets the feed as it is",
+        format_args!(
+            "{} events instead of {}, the first {} alike",
+            read.len(),
+            stored.len(),
+            alike.count()
+        ),
+    );
 }

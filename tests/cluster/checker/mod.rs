@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use faktor::domain::ids::{EffectId, InvoiceId};
+use faktor::domain::ids::{EffectId, EventId, InvoiceId};
 use faktor::domain::invoice::Invoice;
 use faktor::domain::invoice::entry::Recorded;
 use faktor::domain::invoice::event::PublicEvent;
@@ -78,6 +78,8 @@ pub(crate) struct Evidence {
     pub(crate) invoices: BTreeMap<InvoiceId, Found>,
     /// In its order.
     pub(crate) feed: Vec<PublicEvent>,
+    /// The events that a reader got who went by a cursor while nodes came and went.
+    pub(crate) read: Vec<EventId>,
     /// The Message-ID of every mail that went out.
     pub(crate) mails: Vec<String>,
     /// Webhooks that no invoice took.
@@ -135,6 +137,7 @@ pub(crate) fn check(recording: &[Operation], evidence: &Evidence) -> Vec<Violati
     numbers::check(&stories, &mut violations);
     mails::check(&stories, &evidence.mails, &mut violations);
     feed::check(&stories, &evidence.feed, &mut violations);
+    feed::check_reader(&evidence.feed, &evidence.read, &mut violations);
     if evidence.undelivered_webhooks > 0 {
         violations.note("every webhook arrives", evidence.undelivered_webhooks);
     }

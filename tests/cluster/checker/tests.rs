@@ -311,6 +311,22 @@ fn a_feed_that_says_too_much_too_little_or_in_another_order_is_told() {
 }
 
 #[test]
+fn a_reader_who_is_told_too_much_too_little_or_in_another_order_is_noticed() {
+    let mut run = Run::good();
+    run.evidence.read.remove(1);
+    run.breaks("a reader gets the feed as it is");
+
+    let mut run = Run::good();
+    run.evidence.read.swap(1, 2);
+    run.breaks("a reader gets the feed as it is");
+
+    let mut run = Run::good();
+    let again = run.evidence.read[0];
+    run.evidence.read.push(again);
+    run.breaks("a reader gets the feed as it is");
+}
+
+#[test]
 fn a_document_that_is_missing_or_another_one_is_told() {
     for document in [None, Some("11".repeat(32))] {
         let mut run = Run::good();

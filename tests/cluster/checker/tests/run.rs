@@ -152,6 +152,8 @@ impl Run {
         self.command(&mut way, Kind::Pay("pm_ok"), &key("pay"), pay);
         charge(&mut way, number);
         self.read(&way, &key("read-last"));
+        let read = way.events.iter().map(|event| event.id);
+        self.evidence.read.extend(read);
         self.evidence.feed.extend(way.events);
         self.evidence.mails.extend(way.mails);
         let found = Found {
