@@ -12,10 +12,9 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, Version, header};
 use axum::response::Response;
-use axum::routing::future::RouteFuture;
 use futures_util::FutureExt as _;
-use futures_util::future::Map;
-use hyper::body::Incoming;
+use futures_util::future::BoxFuture;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
@@ -23,6 +22,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Duration, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
+use unread::Watched;
+
+mod unread;
 
 /// How long to wait after the system refused a connection, such as for want of file descriptors.
 const ACCEPT_BACKOFF: Duration = Duration::from_secs(1);
@@ -193,32 +195,38 @@ struct Edge {
     asked: Arc<AtomicBool>,
 }
 
-type Answered = Result<Response, Infallible>;
-
 impl hyper::service::Service<Request<Incoming>> for Edge {
     type Response = Response;
     type Error = Infallible;
-    type Future = Map<RouteFuture<Infallible>, fn(Answered) -> Answered>;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         self.asked.store(true, Ordering::Relaxed);
-        // HTTP/2 has a word of its own for it, which hyper says at the end.
-        let is_last = request.version() < Version::HTTP_2 && self.closing.is_cancelled();
-        let finish = if is_last { as_the_last } else { as_it_is };
+        // HTTP/2 has a word of its own for the last answer, which hyper says at the end, and other
+        // streams whatever becomes of one.
+        let says_close = request.version() < Version::HTTP_2;
+        let is_last = says_close && self.closing.is_cancelled();
         // A router is always ready.
-        let answering = self.router.clone().call(request.map(Body::new));
-        answering.map(finish)
+        let mut router = self.router.clone();
+        if !says_close || request.body().is_end_stream() {
+            let answering = router.call(request.map(Body::new));
+            return Box::pin(answering.map(move |answer| close_if(is_last, answer)));
+        }
+        let (request, is_read) = Watched::watch(request);
+        Box::pin(router.call(request).map(move |answer| {
+            let is_unread = !is_read.load(Ordering::Relaxed);
+            close_if(is_last || is_unread, answer)
+        }))
     }
 }
 
-fn as_it_is(answered: Answered) -> Answered {
-    answered
-}
-
-fn as_the_last(answered: Answered) -> Answered {
-    answered.map(|mut response| {
-        let close = HeaderValue::from_static("close");
-        response.headers_mut().insert(header::CONNECTION, close);
+/// Says that the connection ends with this answer.
+fn close_if(is_last: bool, answer: Result<Response, Infallible>) -> Result<Response, Infallible> {
+    answer.map(|mut response| {
+        if is_last {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         response
     })
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -60,6 +60,7 @@ impl Server {
         };
         let router = Router::new()
             .route("/quick", get(async || "quick"))
+            .route("/read", post(async |body: String| body))
             .route("/slow", get(slow));
         let limits = Limits {
             header_timeout,
@@ -232,4 +233,37 @@ async fn a_request_that_was_on_its_way_at_a_stop_is_answered_and_told_that_it_is
         assert!(answer.ends_with("quick"), "{answer}");
     }
     in_time(server.task).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_before_the_body_was_read_says_that_the_connection_ends() {
+    let server = Server::start(10, LONG, LONG).await;
+    for path in ["/quick", "/nowhere"] {
+        let request = format!("POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n");
+        let mut stream = server.connect(request).await;
+        let answer = in_time(read_head(&mut stream)).await;
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+    let read = "POST /read HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\nhello";
+    let chunks = "POST /read HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let mut stream = server.connect(read).await;
+    for next in [chunks, read, QUICK] {
+        let answer = in_time(read_head(&mut stream)).await;
+        assert!(answer.contains("200 OK"), "{answer}");
+        assert!(!answer.contains("connection: close"), "{answer}");
+        stream.write_all(next.as_bytes()).await.unwrap();
+    }
+    in_time(read_until(&mut stream, "quick")).await;
+}
+
+/// Reads to the end of a head, and what came with it.
+async fn read_head(stream: &mut TcpStream) -> String {
+    let mut read = Vec::new();
+    while !read.windows(4).any(|end| end == b"\r\n\r\n") {
+        let mut buffer = [0; 4_096];
+        let count = stream.read(&mut buffer).await.unwrap();
+        assert!(count > 0, "closed without an answer");
+        read.extend_from_slice(&buffer[..count]);
+    }
+    String::from_utf8(read).unwrap()
 }
