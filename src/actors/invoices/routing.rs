@@ -34,9 +34,14 @@ impl InvoicesHandle {
         match self.execute_if_here(id, Some(organization), request).await {
             Ok(done) => self.represent(&done?),
             Err((elsewhere, request)) => {
-                elsewhere
-                    .execute_represented(id, organization, request)
-                    .await
+                // Of a repeat that only nodes made, its client knows nothing.
+                let is_the_callers = request.key.as_ref().is_some_and(|key| key.keep);
+                let done = elsewhere.execute_represented(id, organization, request);
+                let done = done.await?;
+                Ok(Representation {
+                    replayed: done.replayed && is_the_callers,
+                    ..done
+                })
             }
         }
     }
