@@ -117,7 +117,11 @@ async fn one_client(
                 load.failed += 1;
             }
             Err(error) => {
-                assert!(plan.may_fail, "{error}");
+                let after = begun.elapsed();
+                assert!(
+                    plan.may_fail,
+                    "node {node}, {after:?} after the beginning: {error}"
+                );
                 connections[node] = None;
                 load.failed += 1;
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -7,6 +7,16 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection};
 use tempfile::TempDir;
 
+impl Drop for Place {
+    /// What nodes said before a trial failed stays for whoever looks into it.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.directory.disable_cleanup(true);
+            println!("\nsee {}", self.directory.path().display());
+        }
+    }
+}
+
 /// A data directory, and a PostgreSQL database beside it when that was asked for.
 pub(crate) struct Place {
     directory: TempDir,
@@ -30,10 +40,9 @@ impl Place {
         connection.execute(create).await.unwrap();
         let (server, _) = server.rsplit_once('/').unwrap();
         let url = format!("{server}/{name}");
-        Some(Self {
-            postgres: Some(url),
-            ..Self::sqlite()
-        })
+        let mut place = Self::sqlite();
+        place.postgres = Some(url);
+        Some(place)
     }
 
     /// A new one, of the same kind.
