@@ -94,7 +94,7 @@ pub trait Elsewhere: Send + Sync + 'static {
         organization: OrganizationId,
     ) -> Result<Representation, ExecuteError>;
 
-    /// Sees to it that [`notify`](super::invoices::InvoicesHandle::notify) is called for new versions as long as somebody
-    /// watches.
+    /// Sees to it that [`notify`](super::invoices::InvoicesHandle::notify) is called for new
+    /// versions as long as somebody watches.
     fn watch(&self, id: InvoiceId);
 }

@@ -30,6 +30,20 @@ pub(super) struct Restarts {
     recent: VecDeque<Timestamp>,
 }
 
+/// Who went down, and why; none for other news of children.
+pub(super) fn went_down(event: SupervisionEvent) -> Option<(ActorId, String)> {
+    match event {
+        SupervisionEvent::ActorFailed(actor, error) => Some((actor.get_id(), error.to_string())),
+        SupervisionEvent::ActorTerminated(actor, _, reason) => {
+            let reason = reason.unwrap_or_else(|| "it stopped".to_owned());
+            Some((actor.get_id(), reason))
+        }
+        SupervisionEvent::ActorStarted(_)
+        | SupervisionEvent::ProcessGroupChanged(_)
+        | SupervisionEvent::PidLifecycleEvent(_) => None,
+    }
+}
+
 /// Restarting does not help.
 #[derive(Debug, thiserror::Error)]
 #[error("more than {MAX_RESTARTS} restarts within a minute")]
@@ -90,18 +104,10 @@ impl Actor for Root {
         event: SupervisionEvent,
         state: &mut RootState,
     ) -> Result<(), ActorProcessingErr> {
-        let (actor, reason) = match event {
-            SupervisionEvent::ActorFailed(actor, error) => (actor, error.to_string()),
-            SupervisionEvent::ActorTerminated(actor, _, reason) => {
-                (actor, reason.unwrap_or_else(|| "it stopped".to_owned()))
-            }
-            SupervisionEvent::ActorStarted(_)
-            | SupervisionEvent::ProcessGroupChanged(_)
-            | SupervisionEvent::PidLifecycleEvent(_) => {
-                return Ok(());
-            }
+        let Some((actor, reason)) = went_down(event) else {
+            return Ok(());
         };
-        let Some(part) = state.children.remove(&actor.get_id()) else {
+        let Some(part) = state.children.remove(&actor) else {
             return Ok(());
         };
         tracing::error!(

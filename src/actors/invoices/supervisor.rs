@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 
-use super::super::root::Restarts;
+use super::super::root::{Restarts, went_down};
 use super::super::shard::Shard;
 use super::InvoicesHandle;
 use crate::store::SHARDS;
@@ -47,18 +47,10 @@ impl Actor for Invoices {
         event: SupervisionEvent,
         state: &mut InvoicesState,
     ) -> Result<(), ActorProcessingErr> {
-        let (actor, reason) = match event {
-            SupervisionEvent::ActorFailed(actor, error) => (actor, error.to_string()),
-            SupervisionEvent::ActorTerminated(actor, _, reason) => {
-                (actor, reason.unwrap_or_else(|| "it stopped".to_owned()))
-            }
-            SupervisionEvent::ActorStarted(_)
-            | SupervisionEvent::ProcessGroupChanged(_)
-            | SupervisionEvent::PidLifecycleEvent(_) => {
-                return Ok(());
-            }
+        let Some((actor, reason)) = went_down(event) else {
+            return Ok(());
         };
-        if let Some(shard) = state.shards.remove(&actor.get_id()) {
+        if let Some(shard) = state.shards.remove(&actor) {
             tracing::error!(shard, reason, "a shard went down and is started again");
             state.restarts.note(self.handle.node.clock.now())?;
             self.handle

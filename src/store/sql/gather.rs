@@ -18,19 +18,26 @@ const MAX_WAIT: Duration = Duration::from_millis(2);
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
     size: usize,
+    /// What its write took.
     took: Duration,
+    /// Since when it is being written.
+    begun: Option<Instant>,
 }
 
 impl Gathering {
-    /// Takes what waits, at most `max`; 0 when nothing will come any more.
+    /// Takes what waits, at most `max`; 0 when nothing will come any more. Called again when that has
+    /// been written.
     ///
     /// One caller alone never waits: with it came one the last time.
     pub(super) async fn next<T>(
-        &self,
+        &mut self,
         queue: &mut mpsc::Receiver<T>,
         jobs: &mut Vec<T>,
         max: usize,
     ) -> usize {
+        if let Some(begun) = self.begun.take() {
+            self.took = begun.elapsed();
+        }
         let mut gathered = queue.recv_many(jobs, max).await;
         let deadline = Instant::now() + (self.took / PATIENCE).min(MAX_WAIT);
         while gathered > 0 && gathered < self.size.min(max) {
@@ -40,12 +47,9 @@ impl Gathering {
                 _ => break,
             }
         }
+        self.size = gathered;
+        self.begun = Some(Instant::now());
         gathered
-    }
-
-    /// Notes what a write was like.
-    pub(super) fn wrote(&mut self, size: usize, took: Duration) {
-        *self = Self { size, took };
     }
 }
 
@@ -55,8 +59,14 @@ mod tests {
 
     const MAX: usize = 8;
 
-    /// How many are taken when some wait, and others come while they are waited for.
-    async fn taken(gathering: &Gathering, waiting: usize, later: usize) -> usize {
+    /// How many are taken after a group of `last` when some wait, and others come while they are
+    /// waited for.
+    async fn taken(last: usize, waiting: usize, later: usize) -> usize {
+        let mut gathering = Gathering {
+            size: last,
+            took: Duration::from_secs(1),
+            begun: None,
+        };
         let (sender, mut queue) = mpsc::channel(MAX * 2);
         let send = |count| (0..count).for_each(|job| sender.try_send(job).unwrap());
         send(waiting);
@@ -64,28 +74,22 @@ mod tests {
         let (taken, ()) = tokio::join!(gathering.next(&mut queue, &mut jobs, MAX), async {
             send(later);
         });
-        assert_eq!(taken, jobs.len());
+        assert_eq!((taken, gathering.size), (jobs.len(), jobs.len()));
         taken
     }
 
     #[tokio::test]
     async fn those_who_came_together_are_waited_for() {
-        let mut gathering = Gathering::default();
-        gathering.wrote(5, Duration::from_secs(1));
-        assert_eq!(taken(&gathering, 1, 4).await, 5);
+        assert_eq!(taken(5, 1, 4).await, 5);
         // Some do not come back.
-        assert_eq!(taken(&gathering, 1, 2).await, 3);
+        assert_eq!(taken(5, 1, 2).await, 3);
     }
 
     #[tokio::test]
     async fn one_alone_and_those_who_are_enough_wait_for_nobody() {
-        let mut gathering = Gathering::default();
-        assert_eq!(taken(&gathering, 1, 4).await, 1);
-        gathering.wrote(1, Duration::from_secs(1));
-        assert_eq!(taken(&gathering, 1, 4).await, 1);
-        gathering.wrote(3, Duration::from_secs(1));
-        assert_eq!(taken(&gathering, 3, 4).await, 3);
-        gathering.wrote(100, Duration::from_secs(1));
-        assert_eq!(taken(&gathering, MAX + 1, 0).await, MAX);
+        assert_eq!(taken(0, 1, 4).await, 1);
+        assert_eq!(taken(1, 1, 4).await, 1);
+        assert_eq!(taken(3, 3, 4).await, 3);
+        assert_eq!(taken(100, MAX + 1, 0).await, MAX);
     }
 }

@@ -115,7 +115,6 @@ impl Task {
             .await
             > 0
         {
-            let (size, started) = (jobs.len(), Instant::now());
             let mut waiting = Vec::with_capacity(jobs.len());
             for job in jobs.drain(..) {
                 match job {
@@ -137,7 +136,6 @@ impl Task {
                 self.session = None;
                 self.failing.store(true, Ordering::Release);
             }
-            gathering.wrote(size, started.elapsed());
         }
         self.session = None;
         self.commits.close().await;

@@ -261,7 +261,6 @@ impl Task {
             .await
             > 0
         {
-            let (size, started) = (jobs.len(), Instant::now());
             let mut batch = Batch::default();
             for job in jobs.drain(..) {
                 match job {
@@ -287,7 +286,6 @@ impl Task {
                 self.connection = None;
                 self.failing.store(true, Ordering::Release);
             }
-            gathering.wrote(size, started.elapsed());
             self.turns.let_others_go_first().await;
         }
         for reply in closing {
