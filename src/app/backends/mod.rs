@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::actors::root::Probe;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, PaymentProvider};
 use crate::outbound::events::Events;
 use crate::outbound::mail::Mail;
 use crate::outbound::media::Media;
@@ -21,7 +21,7 @@ mod outside;
 mod stores;
 
 pub use error::{BackendError, BackendErrors};
-use outside::{open_events, open_mail, open_media, open_oidc, open_payments};
+use outside::{OpenedPayments, open_events, open_mail, open_media, open_oidc, open_payments};
 use stores::{lock_data_dir, open_cache, open_invoices};
 pub use stores::{open_book, open_stores};
 
@@ -49,13 +49,12 @@ impl Backends {
         clock: &Clock,
     ) -> Result<Self, BackendErrors> {
         // On the heap: what they keep while they wait would make each caller's future large.
-        let (stores, invoices, cache, mail, media, payments, events, oidc) = tokio::join!(
-            Box::pin(open_stores(config)),
+        let ((stores, payments), invoices, cache, mail, media, events, oidc) = tokio::join!(
+            Box::pin(open_stores_and_payments(config, public_url, clock)),
             Box::pin(open_invoices(config)),
             Box::pin(open_cache(config)),
             Box::pin(open_mail(config)),
             Box::pin(open_media(config, clock)),
-            Box::pin(open_payments(config, public_url, clock)),
             Box::pin(open_events(config)),
             Box::pin(open_oidc(config)),
         );
@@ -65,7 +64,7 @@ impl Backends {
         let cache = note(cache, &mut errors);
         let mail = note(mail, &mut errors);
         let media = note(media, &mut errors);
-        let payments = note(payments, &mut errors);
+        let payments = payments.and_then(|payments| note(payments, &mut errors));
         let events = note(events, &mut errors);
         let oidc = note(oidc, &mut errors);
         let (
@@ -110,6 +109,29 @@ impl Backends {
             probes,
             oidc,
         })
+    }
+}
+
+/// The sandbox keeps its books in the store's schema, so its turn comes when that is there; it has none
+/// when the store can't be opened.
+async fn open_stores_and_payments(
+    config: &Config,
+    public_url: &str,
+    clock: &Clock,
+) -> (
+    Result<(Stores, StoreHandle), BackendError>,
+    Option<Result<OpenedPayments, BackendError>>,
+) {
+    let payments = Box::pin(open_payments(config, public_url, clock));
+    match config.payments.provider {
+        PaymentProvider::Sandbox => match open_stores(config).await {
+            Ok(stores) => (Ok(stores), Some(payments.await)),
+            Err(error) => (Err(error), None),
+        },
+        PaymentProvider::Stripe => {
+            let (stores, payments) = tokio::join!(open_stores(config), payments);
+            (stores, Some(payments))
+        }
     }
 }
 

@@ -77,11 +77,14 @@ async fn reach_media(config: &Config, clock: &Clock) -> Result<Media, MediaError
     Ok(media)
 }
 
+/// The provider, and the sandbox by itself when it is that.
+pub(super) type OpenedPayments = (Payments, Option<SandboxProvider>);
+
 pub(super) async fn open_payments(
     config: &Config,
     public_url: &str,
     clock: &Clock,
-) -> Result<(Payments, Option<SandboxProvider>), BackendError> {
+) -> Result<OpenedPayments, BackendError> {
     match config.payments.provider {
         PaymentProvider::Sandbox => {
             let sandbox = open_sandbox(config, public_url, clock.clone()).await?;
@@ -149,7 +152,6 @@ async fn open_sandbox(
         });
     }
     options.database = Some(relational.clone());
-    // A new database gets the sandbox's tables with all others, at the same time as this.
     patiently(config, BACKEND, &shown(relational.expose()), || {
         SandboxProvider::connect(options.clone())
     })
