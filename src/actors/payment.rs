@@ -10,7 +10,7 @@ use super::pool::Work;
 use super::throttle::Breaker;
 use crate::clock::Clock;
 use crate::outbound::payment::{
-    ChargeOutcome, ChargeRequest, CreatedLink, LinkRequest, Payments, ProviderError,
+    ChargeOutcome, ChargeRequest, CreatedLink, LinkEnd, LinkRequest, Payments, ProviderError,
 };
 
 /// Failures in a row after which the provider is left alone for a while.
@@ -28,7 +28,7 @@ pub enum PaymentTask {
 pub enum PaymentOutcome {
     Charged(ChargeOutcome),
     LinkCreated(CreatedLink),
-    LinkExpired,
+    LinkEnded(LinkEnd),
     /// Not asked: a pause after many failures; not before this.
     Postponed(Timestamp),
     Failed(ProviderError),
@@ -63,8 +63,8 @@ impl PaymentWork {
                 Ok(PaymentOutcome::LinkCreated(link))
             }
             PaymentTask::ExpireLink { link_id } => {
-                self.in_time(self.payments.expire_link(&link_id)).await?;
-                Ok(PaymentOutcome::LinkExpired)
+                let end = self.in_time(self.payments.expire_link(&link_id)).await?;
+                Ok(PaymentOutcome::LinkEnded(end))
             }
         }
     }

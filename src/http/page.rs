@@ -188,6 +188,7 @@ async fn xlsx(
     responses(
         (status = 303, description = "On to the provider, or back when nothing is to be paid",
             headers(("Location" = String))),
+        (status = 409, description = "A charge is under way", content_type = "text/html"),
         OpenErrors
     )
 )]
@@ -207,6 +208,13 @@ async fn pay(
         Err(ExecuteError::Refused(
             Refusal::AlreadyPaid | Refusal::AlreadyVoid | Refusal::InvoiceNotOpen { .. },
         )) => return Ok(back()),
+        Err(ExecuteError::Refused(Refusal::PaymentInProgress)) => {
+            return Ok(notice(
+                StatusCode::CONFLICT,
+                "A payment is under way",
+                "This invoice is being paid at this moment. Please go back and look again in a minute.",
+            ));
+        }
         Err(error) => return Err(error.into()),
     }
     let (organization, id) = (published.invoice.organization, published.invoice.id);

@@ -72,6 +72,64 @@ async fn parallel_pays_with_one_key_all_get_the_one_answer() {
     assert_eq!(app.charges(&id).await.len(), 1);
 }
 
+/// Presses the button of a page.
+async fn pay_on(app: &TestApp, page: &str) -> u16 {
+    let form = [("payment_method", "pm_ok")];
+    let pressed = app.client.post(format!("{page}/pay")).form(&form);
+    pressed.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_customer_pays_on_the_page_is_not_charged_as_well() {
+    let app = TestApp::start().await;
+    let sent = async || {
+        let id = app.open_invoice().await;
+        app.post(&format!("{}/send", path_of(&id)), json!({}))
+            .await
+            .expect(202);
+        let sent = app
+            .until(&id, "sent", |invoice| invoice["payment"]["url"].is_string())
+            .await;
+        (id, sent["payment"]["url"].as_str().unwrap().to_owned())
+    };
+    let is_paid_once = async |id: &str| {
+        let invoice = app
+            .until(id, "quiet", |invoice| {
+                invoice["status"] == "paid" && invoice["pending"] == json!([])
+            })
+            .await;
+        assert_eq!(invoice["totals"]["paid"], "119.00");
+        let charges = app.charges(id).await;
+        assert_eq!(charges.len(), 1, "{charges:?}");
+    };
+    for _ in 0..8 {
+        let (id, page) = sent().await;
+        let pay = format!("{}/pay", path_of(&id));
+        let (_, answer) = tokio::join!(pay_on(&app, &page), app.post(&pay, with("pm_ok")));
+        let status = answer.status.as_u16();
+        assert!(matches!(status, 200 | 202 | 409), "{}", answer.text());
+        is_paid_once(&id).await;
+    }
+
+    // Not even while the shop does not know of it yet.
+    let (id, page) = sent().await;
+    assert_eq!(pay_on(&app, &page).await, 303);
+    let answer = app
+        .post(&format!("{}/pay", path_of(&id)), with("pm_ok"))
+        .await;
+    if answer.status != 409 {
+        assert_eq!(answer.expect(200)["status"], "paid");
+    }
+    is_paid_once(&id).await;
+
+    let (id, page) = sent().await;
+    app.post(&format!("{}/pay", path_of(&id)), with("pm_ok"))
+        .await
+        .expect(200);
+    assert_eq!(pay_on(&app, &page).await, 410);
+    is_paid_once(&id).await;
+}
+
 #[tokio::test]
 async fn a_declined_charge_is_402_and_leaves_the_invoice_open_for_another() {
     let app = TestApp::start().await;

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::commands::{completion, create, error, id, money, now, request};
 use crate::domain_fixture::{content, issuer};
 
+#[derive(Clone)]
 pub(crate) struct Story {
     pub(crate) invoice: Option<Invoice>,
     pub(crate) history: Vec<Recorded>,

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use faktor::outbound::payment::sandbox::web::{plain_page, router};
 use faktor::outbound::payment::sandbox::{ChargeStatus, SandboxProvider, SessionState};
-use faktor::outbound::payment::{CreatedLink, ProviderError};
+use faktor::outbound::payment::{CreatedLink, LinkEnd, ProviderError};
 use tower::ServiceExt;
 
 use crate::setting::{PUBLIC_URL, charge, euros, invoice, link, sandbox};
@@ -145,9 +145,17 @@ async fn a_paid_or_expired_page_cannot_be_paid_again() {
         "{}",
         refused.body
     );
-    // Expiring a paid one leaves it paid, as does an unknown one.
-    sandbox.expire_link(&paid.id).await.unwrap();
-    sandbox.expire_link("cs_unknown").await.unwrap();
+    // Expiring a paid one leaves it paid, and says so; one that is not known is as good as closed.
+    let charge = sandbox.charges(invoice()).await.unwrap().remove(0);
+    let end = LinkEnd::Paid {
+        payment_id: charge.id,
+        amount: euros(11_888),
+        method: "card".to_owned(),
+    };
+    assert_eq!(sandbox.expire_link(&paid.id).await.unwrap(), end);
+    for closed in [&expired.id, "cs_unknown"] {
+        assert_eq!(sandbox.expire_link(closed).await.unwrap(), LinkEnd::Closed);
+    }
     assert_eq!(state(&sandbox, &paid).await, SessionState::Paid);
     assert_eq!(sandbox.charges(invoice()).await.unwrap().len(), 1);
 }

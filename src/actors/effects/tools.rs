@@ -19,7 +19,7 @@ use crate::domain::invoice::{
 };
 use crate::domain::money::Money;
 use crate::outbound::mail::{Attachment, MailError, OutgoingMail};
-use crate::outbound::payment::{ChargeOutcome, ChargeRequest, LinkRequest, ProviderError};
+use crate::outbound::payment::{ChargeOutcome, ChargeRequest, LinkEnd, LinkRequest, ProviderError};
 use crate::render::{self, RenderContext};
 
 /// How long an effect that found no room waits.
@@ -126,10 +126,16 @@ impl EffectTools {
         let task = PaymentTask::ExpireLink {
             link_id: link.to_owned(),
         };
-        self.ask_provider(task).await?;
-        Ok(Command::CompleteEffect {
-            effect: effect.id.clone(),
-        })
+        let effect = effect.id.clone();
+        match self.ask_provider(task).await? {
+            PaymentOutcome::LinkEnded(LinkEnd::Closed) => Ok(Command::CompleteEffect { effect }),
+            PaymentOutcome::LinkEnded(LinkEnd::Paid {
+                payment_id,
+                amount,
+                method,
+            }) => Ok(self.received(effect, payment_id, amount, method)),
+            _ => Err(unexpected()),
+        }
     }
 
     async fn charge(
@@ -150,15 +156,7 @@ impl EffectTools {
         };
         match self.ask_provider(PaymentTask::Charge(request)).await? {
             PaymentOutcome::Charged(ChargeOutcome::Succeeded { payment_id, method }) => {
-                Ok(Command::ReceiveProviderPayment {
-                    effect: Some(effect.id.clone()),
-                    payment: ProviderPayment {
-                        provider: self.provider.to_owned(),
-                        id: payment_id,
-                    },
-                    amount,
-                    method,
-                })
+                Ok(self.received(effect.id.clone(), payment_id, amount, method))
             }
             PaymentOutcome::Charged(ChargeOutcome::Declined { code, detail }) => {
                 Ok(Command::FailCharge {
@@ -168,6 +166,18 @@ impl EffectTools {
                 })
             }
             _ => Err(unexpected()),
+        }
+    }
+
+    fn received(&self, effect: EffectId, id: String, amount: Money, method: String) -> Command {
+        Command::ReceiveProviderPayment {
+            effect: Some(effect),
+            payment: ProviderPayment {
+                provider: self.provider.to_owned(),
+                id,
+            },
+            amount,
+            method,
         }
     }
 

@@ -149,10 +149,15 @@ impl PendingEffect {
         is_charge && (!self.parked || unknown)
     }
 
-    /// Whether what this effect builds on is there: a mail waits for its document and link.
+    /// Whether what this effect builds on is there: a mail waits for its document and link, and a
+    /// charge until nobody can pay on a page as well.
     pub fn is_ready(&self, invoice: &Invoice) -> bool {
         if self.parked {
             return false;
+        }
+        if matches!(self.kind, EffectKind::Charge { .. }) {
+            let closing = |other: &Self| matches!(other.kind, EffectKind::ExpirePaymentLink { .. });
+            return !invoice.effects.iter().any(closing);
         }
         let waits_for: &[EffectKindName] = match self.kind {
             EffectKind::Mail { .. } => &[EffectKindName::Document, EffectKindName::PaymentLink],

@@ -17,10 +17,10 @@ use super::representation::InvoiceBody;
 use super::{Order, execute, executed};
 use crate::actors::invoices::Executed;
 use crate::domain::ids::{EffectId, InvoiceId};
-use crate::domain::invoice::Invoice;
 use crate::domain::invoice::command::Command;
 use crate::domain::invoice::effect::{ChargeState, EffectError, EffectKind};
 use crate::domain::invoice::entry::Entry;
+use crate::domain::invoice::{Invoice, Status};
 use crate::domain::permission::Permission;
 use crate::domain::problem::Problems;
 use crate::http::App;
@@ -47,7 +47,8 @@ struct PayInput {
     payment_method: Option<Field<String>>,
 }
 
-/// Charges a payment method with what is due. Waits up to 10 s for the outcome.
+/// Charges a payment method with what is due, once the payment page, if there is one, has been taken
+/// down: what was paid there is not charged as well. Waits up to 10 s for the outcome.
 #[utoipa::path(
     post, path = "/v1/invoices/{id}/pay", tag = "invoices", operation_id = "pay_invoice",
     params(
@@ -57,7 +58,7 @@ struct PayInput {
     ),
     request_body = PayInput,
     responses(
-        (status = 200, description = "The charge succeeded", body = InvoiceBody,
+        (status = 200, description = "The invoice is paid: by this charge, or by what came in before it began", body = InvoiceBody,
             headers(("ETag" = String))),
         (status = 202, description = "The outcome is not known yet: `payment.status` is processing",
             body = InvoiceBody, headers(("ETag" = String))),
@@ -111,7 +112,10 @@ async fn pay(
         invoice,
         replayed: asked.replayed,
     };
+    // Dropped before it began, as the money came in otherwise.
+    let is_needless = state == ChargeState::Unknown && done.invoice.status() == Status::Paid;
     match outcome(state) {
+        Ok(_) if is_needless => executed(&app, StatusCode::OK, &done),
         Ok(status) => executed(&app, status, &done),
         Err(error) if done.replayed => {
             let mut response = axum::response::IntoResponse::into_response(error);

@@ -51,6 +51,19 @@ pub struct LinkRequest {
     pub return_url: String,
 }
 
+/// What became of a payment page that was to be taken down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkEnd {
+    /// Nobody has paid there, nor can any more.
+    Closed,
+    /// It had been paid before.
+    Paid {
+        payment_id: String,
+        amount: Money,
+        method: String,
+    },
+}
+
 /// Why the provider did not do it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ProviderError {
@@ -149,8 +162,9 @@ impl Payments {
         }
     }
 
-    /// Takes the page down; one that is gone is fine.
-    pub async fn expire_link(&self, link_id: &str) -> Result<(), ProviderError> {
+    /// Takes the page down; one that is gone is fine. While a payment of it is under way it is not
+    /// available.
+    pub async fn expire_link(&self, link_id: &str) -> Result<LinkEnd, ProviderError> {
         match self {
             Self::Sandbox(sandbox) => sandbox.expire_link(link_id).await,
             Self::Stripe(stripe) => stripe.expire_link(link_id).await,

@@ -7,7 +7,7 @@ use jiff::{Span, Timestamp};
 use super::super::super::ids::EffectId;
 use super::super::super::limits;
 use super::super::super::money::{MAX_MINOR, Money};
-use super::super::effect::EffectKind;
+use super::super::effect::{EffectKind, EffectKindName};
 use super::super::entry::Entry;
 use super::super::{Invoice, Payment, ProviderPayment, Status, validate};
 use super::{Decision, Refusal};
@@ -48,6 +48,9 @@ pub(super) fn offer(invoice: &Invoice, now: Timestamp) -> Decision {
         status @ (Status::Draft | Status::Deleted) => {
             return Err(Refusal::InvoiceNotOpen { status });
         }
+    }
+    if invoice.charge_in_flight().is_some() {
+        return Err(Refusal::PaymentInProgress);
     }
     if invoice.needs_payment_link(now) {
         Ok(vec![Entry::PaymentLinkRequested])
@@ -106,7 +109,8 @@ pub(super) fn record(invoice: &Invoice, received: &Declared<'_>, now: Timestamp)
 }
 
 /// What a provider says came in is recorded once, whatever state the issued invoice is in: money is
-/// never lost.
+/// never lost. `effect` is the charge that brought it, or the taking down of the page on which it had
+/// been paid.
 pub(super) fn receive(
     invoice: &Invoice,
     effect: Option<&EffectId>,
@@ -119,18 +123,23 @@ pub(super) fn receive(
         Status::Open | Status::Uncollectible | Status::Paid | Status::Void => {}
         status => return Err(Refusal::InvoiceNotOpen { status }),
     }
-    let charge = effect.filter(|effect| is_pending_charge(invoice, effect));
+    let pending = effect.filter(|effect| invoice.effect(effect).is_some());
     let known = invoice
         .payment
         .received
         .iter()
         .any(|known| known.provider.as_ref() == Some(provider));
     if known {
-        let settled = |effect: &EffectId| Entry::ChargeSettled {
-            effect: effect.clone(),
-            payment: provider.clone(),
+        let settled = |effect: &EffectId| match effect.kind {
+            EffectKindName::ExpirePaymentLink => Entry::PaymentLinkExpired {
+                effect: effect.clone(),
+            },
+            _ => Entry::ChargeSettled {
+                effect: effect.clone(),
+                payment: provider.clone(),
+            },
         };
-        return Ok(charge.map(settled).into_iter().collect());
+        return Ok(pending.map(settled).into_iter().collect());
     }
     check_amount(invoice, amount)?;
     let payment = Payment {
@@ -140,10 +149,12 @@ pub(super) fn receive(
         recorded_at: now,
         reference: None,
         provider: Some(provider.clone()),
-        charge: effect.cloned(),
+        charge: effect
+            .filter(|effect| effect.kind == EffectKindName::Charge)
+            .cloned(),
     };
     let received = Entry::PaymentReceived {
-        effect: charge.cloned(),
+        effect: pending.cloned(),
         payment,
     };
     Ok(with_paid(invoice, received))

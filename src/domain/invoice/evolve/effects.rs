@@ -87,7 +87,7 @@ impl Invoice {
     }
 
     pub(super) fn retry_effects(&mut self, effects: &[EffectId], at: Timestamp) {
-        let mut mail = false;
+        let (mut mail, mut charge) = (false, false);
         for effect in self
             .effects
             .iter_mut()
@@ -97,6 +97,10 @@ impl Invoice {
             effect.attempts = 0;
             effect.next_attempt_at = at;
             mail |= matches!(effect.kind, EffectKind::Mail { .. });
+            charge |= matches!(effect.kind, EffectKind::Charge { .. });
+        }
+        if charge {
+            self.close_page(at);
         }
         if mail {
             self.expect_delivery();

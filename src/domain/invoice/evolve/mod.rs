@@ -146,17 +146,7 @@ impl Invoice {
             Entry::ChargeRequested {
                 payment_method,
                 amount,
-            } => {
-                self.effects.retain(|effect| !money::is_dead_charge(effect));
-                let payment_method = payment_method.clone();
-                self.schedule(
-                    EffectKind::Charge {
-                        payment_method,
-                        amount: *amount,
-                    },
-                    at,
-                );
-            }
+            } => self.request_charge(payment_method, *amount, at),
             Entry::ChargeFailed {
                 effect,
                 code,
@@ -170,6 +160,7 @@ impl Invoice {
                     detail,
                     at,
                 }));
+                self.reopen_page(at);
             }
             Entry::ChargeSettled { effect, payment } => {
                 self.drop_effect(effect);
@@ -180,10 +171,11 @@ impl Invoice {
                 }
             }
             Entry::PaymentReceived { effect, payment } => {
-                self.effects
-                    .retain(|pending| effect.as_ref() != Some(&pending.id));
                 self.payment.received.push(payment.clone());
                 self.drop_excessive_charge();
+                if let Some(effect) = effect {
+                    self.drop_effect(effect);
+                }
                 self.renew_link(at);
             }
             Entry::Paid => self.become_paid(at),

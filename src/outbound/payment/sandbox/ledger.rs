@@ -347,13 +347,23 @@ impl Ledger {
     }
 
     /// Closes an open session; one that is paid, expired or unknown stays as it is.
-    pub(super) async fn expire_session(&self, id: &str) -> Result<(), LedgerError> {
+    /// The charge by which it had been paid, if it was.
+    pub(super) async fn expire_session(&self, id: &str) -> Result<Option<Charge>, LedgerError> {
         if !self.exists() {
-            return Ok(());
+            return Ok(None);
         }
         let mut writing = self.begin().await?;
+        let Some(row) = writing.fetch_optional(row::locked_session(id)).await? else {
+            return Ok(None);
+        };
+        let session = row::session(row)?;
+        if session.state == SessionState::Paid {
+            let paid = writing.fetch_optional(row::payment_of(&session)).await?;
+            return paid.map(row::charge).transpose();
+        }
         row::set_session_state(&mut writing, id, SessionState::Expired).await?;
-        writing.commit().await
+        writing.commit().await?;
+        Ok(None)
     }
 
     /// Charges the method for an open session. Charge, state and events are one transaction, so

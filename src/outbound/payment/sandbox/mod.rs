@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ChargeOutcome, ChargeRequest, CreatedLink, LinkRequest, ProviderError, ProviderEvent,
-    WebhookError, event, signature,
+    CARD, ChargeOutcome, ChargeRequest, CreatedLink, LinkEnd, LinkRequest, ProviderError,
+    ProviderEvent, WebhookError, event, signature,
 };
 use crate::clock::Clock;
 use crate::config::Secret;
@@ -251,10 +251,15 @@ impl SandboxProvider {
     }
 
     /// As [`super::Payments::expire_link`].
-    pub async fn expire_link(&self, link_id: &str) -> Result<(), ProviderError> {
+    pub async fn expire_link(&self, link_id: &str) -> Result<LinkEnd, ProviderError> {
         let work = self.inner.ledger.expire_session(link_id);
         let answer = tokio::time::timeout(self.inner.options.timeout, work).await;
-        Ok(answer.map_err(|_| unknown("no answer in time"))??)
+        let paid = answer.map_err(|_| unknown("no answer in time"))??;
+        Ok(paid.map_or(LinkEnd::Closed, |charge| LinkEnd::Paid {
+            payment_id: charge.id,
+            amount: charge.amount,
+            method: CARD.to_owned(),
+        }))
     }
 
     /// As [`super::Payments::verify_webhook`].

@@ -22,9 +22,9 @@ const MAX_PAGES: usize = 20;
 
 /// What is read of a payment intent.
 #[derive(Debug, Deserialize)]
-struct Intent {
+pub(super) struct Intent {
     id: String,
-    status: Status,
+    pub(super) status: Status,
     #[serde(default)]
     last_payment_error: Option<PaymentError>,
     #[serde(default)]
@@ -34,7 +34,7 @@ struct Intent {
 /// Source: <https://docs.stripe.com/payments/paymentintents/lifecycle>.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Status {
+pub(super) enum Status {
     Succeeded,
     Processing,
     Canceled,
@@ -226,7 +226,7 @@ async fn cancel(wire: &Wire, id: &str) -> Result<ChargeOutcome, ProviderError> {
     }
 }
 
-async fn retrieve(wire: &Wire, id: &str) -> Result<Intent, ProviderError> {
+pub(super) async fn retrieve(wire: &Wire, id: &str) -> Result<Intent, ProviderError> {
     let path = format!("payment_intents/{id}");
     let reply = wire.get(&path, &Form::new()).await;
     reply

@@ -3,9 +3,9 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::super::{CreatedLink, LinkRequest, ProviderError};
+use super::super::{CARD, CreatedLink, LinkEnd, LinkRequest, ProviderError};
 use super::wire::{Failure, Form, Wire};
-use super::{amount, metadata};
+use super::{amount, charge, metadata};
 
 /// What is read of a Checkout Session.
 #[derive(Debug, Deserialize)]
@@ -18,6 +18,15 @@ struct Session {
     /// In seconds since 1970.
     #[serde(default)]
     expires_at: Option<i64>,
+    /// `paid`, or `unpaid` while a bank transfer or debit is under way, and after it failed.
+    #[serde(default)]
+    payment_status: Option<String>,
+    #[serde(default)]
+    payment_intent: Option<String>,
+    #[serde(default)]
+    amount_total: Option<i64>,
+    #[serde(default)]
+    currency: Option<String>,
 }
 
 /// As [`super::super::Payments::create_link`]. How long the page lives is left to Stripe (24 hours):
@@ -78,19 +87,49 @@ fn form(request: &LinkRequest, amount: i64) -> Form {
     form
 }
 
-/// As [`super::super::Payments::expire_link`]. One that was paid or has expired is as good.
-pub(super) async fn expire(wire: &Wire, id: &str) -> Result<(), ProviderError> {
+/// As [`super::super::Payments::expire_link`].
+pub(super) async fn expire(wire: &Wire, id: &str) -> Result<LinkEnd, ProviderError> {
     let path = format!("checkout/sessions/{id}/expire");
     let refused = match wire.post::<Session>(&path, &Form::new(), None).await {
-        Ok(_) => return Ok(()),
-        Err(Failure::Refused(refused)) if refused.is_missing() => return Ok(()),
+        Ok(_) => return Ok(LinkEnd::Closed),
+        Err(Failure::Refused(refused)) if refused.is_missing() => return Ok(LinkEnd::Closed),
         Err(Failure::Refused(refused)) if refused.status == 400 => refused,
         Err(failure) => return Err(failure.into()),
     };
     let path = format!("checkout/sessions/{id}");
     let session = wire.get::<Session>(&path, &Form::new()).await?.object;
-    if session.status.as_deref() == Some("open") {
-        return Err(Failure::Refused(refused).into());
+    match (session.status.as_deref(), session.payment_status.as_deref()) {
+        (Some("open"), _) => Err(Failure::Refused(refused).into()),
+        (Some("complete"), Some("paid")) => paid(session),
+        (Some("complete"), Some("unpaid")) => under_way(wire, session).await,
+        _ => Ok(LinkEnd::Closed),
     }
-    Ok(())
+}
+
+/// A bank's transfer or debit, which takes days; a failed one does not come back.
+async fn under_way(wire: &Wire, session: Session) -> Result<LinkEnd, ProviderError> {
+    let Some(payment) = &session.payment_intent else {
+        return Ok(LinkEnd::Closed);
+    };
+    match charge::retrieve(wire, payment).await?.status {
+        charge::Status::Succeeded => paid(session),
+        charge::Status::Canceled | charge::Status::RequiresPaymentMethod => Ok(LinkEnd::Closed),
+        _ => Err(ProviderError::Unavailable {
+            detail: format!("payment {payment} is being made on the page"),
+        }),
+    }
+}
+
+fn paid(session: Session) -> Result<LinkEnd, ProviderError> {
+    let currency = session.currency.unwrap_or_default().to_ascii_uppercase();
+    let amount = session.amount_total.zip(currency.parse().ok());
+    let amount = amount.and_then(|(amount, currency)| amount::from_stripe(amount, currency));
+    let amount = amount.ok_or_else(|| ProviderError::Rejected {
+        detail: format!("page {} was paid with an amount that can't be", session.id),
+    })?;
+    Ok(LinkEnd::Paid {
+        payment_id: session.payment_intent.unwrap_or(session.id),
+        amount,
+        method: CARD.to_owned(),
+    })
 }

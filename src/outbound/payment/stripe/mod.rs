@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use super::{
-    ChargeOutcome, ChargeRequest, CreatedLink, EventsPage, EventsQuery, LinkRequest, ProviderError,
-    ProviderEvent, WebhookError, event, signature,
+    ChargeOutcome, ChargeRequest, CreatedLink, EventsPage, EventsQuery, LinkEnd, LinkRequest,
+    ProviderError, ProviderEvent, WebhookError, event, signature,
 };
 use crate::clock::Clock;
 use crate::config::Secret;
@@ -152,7 +152,7 @@ impl StripeProvider {
     }
 
     /// As [`super::Payments::expire_link`].
-    pub async fn expire_link(&self, link_id: &str) -> Result<(), ProviderError> {
+    pub async fn expire_link(&self, link_id: &str) -> Result<LinkEnd, ProviderError> {
         link::expire(&self.inner.wire, link_id).await
     }
 

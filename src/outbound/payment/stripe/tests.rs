@@ -589,7 +589,6 @@ async fn taking_down_a_page_that_is_closed_or_gone_is_fine() {
     let session = |status: &str| answer(200, &json!({"id": "cs_1", "status": status}));
     for (answers, done) in [
         (vec![session("expired")], true),
-        (vec![closed.clone(), session("complete")], true),
         (vec![closed.clone(), session("expired")], true),
         (vec![closed, session("open")], false),
         (
@@ -603,7 +602,49 @@ async fn taking_down_a_page_that_is_closed_or_gone_is_fine() {
     ] {
         let (stripe, _) = stripe(answers.clone()).await;
         let result = stripe.expire_link("cs_1").await;
-        assert_eq!(result.is_ok(), done, "{answers:?}: {result:?}");
+        assert_eq!(result.ok(), done.then_some(LinkEnd::Closed), "{answers:?}");
+    }
+}
+
+#[tokio::test]
+async fn taking_down_a_page_that_was_paid_says_by_what() {
+    let refused = answer(400, &refusal("invalid_request_error", "none"));
+    let session = |paid: &str| {
+        answer(
+            200,
+            &json!({"id": "cs_1", "status": "complete", "payment_status": paid,
+                    "payment_intent": "pi_1", "amount_total": 119, "currency": "jpy"}),
+        )
+    };
+    let payment = |status: &str| answer(200, &json!({"id": "pi_1", "status": status}));
+    let paid = Some(LinkEnd::Paid {
+        payment_id: "pi_1".to_owned(),
+        amount: Money::new(119, "JPY".parse().unwrap()),
+        method: "card".to_owned(),
+    });
+    for (answers, end) in [
+        (vec![refused.clone(), session("paid")], paid.clone()),
+        // A debit takes days: it is under way, then there or not.
+        (
+            vec![refused.clone(), session("unpaid"), payment("processing")],
+            None,
+        ),
+        (
+            vec![refused.clone(), session("unpaid"), payment("succeeded")],
+            paid,
+        ),
+        (
+            vec![
+                refused,
+                session("unpaid"),
+                payment("requires_payment_method"),
+            ],
+            Some(LinkEnd::Closed),
+        ),
+    ] {
+        let (stripe, _) = stripe(answers.clone()).await;
+        let result = stripe.expire_link("cs_1").await;
+        assert_eq!(result.ok(), end, "{answers:?}");
     }
 }
 

@@ -46,6 +46,15 @@ pub(super) fn charges_of(invoice: InvoiceId) -> Query {
         .text(invoice.to_string())
 }
 
+/// What was paid in this session.
+pub(super) fn payment_of(session: &Session) -> Query {
+    let by_index =
+        "SELECT * FROM sandbox_charges WHERE invoice = $1 AND session = $2 AND code IS NULL";
+    Query::new(by_index)
+        .text(session.invoice.to_string())
+        .text(&session.id)
+}
+
 /// False when the key is there already.
 pub(super) async fn insert_session(
     writing: &mut Writing,
