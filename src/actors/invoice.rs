@@ -327,6 +327,9 @@ impl InvoiceActor {
 
     /// The one effect an actor does itself, so that the answer to a finalize has the number. Also
     /// resumes one that a crash cut off.
+    ///
+    /// What was asked for has been committed before: that the store does not take the number as well
+    /// is no answer to it. Whoever owns the invoice then goes on.
     async fn allocate_number(
         &self,
         state: &mut InvoiceState,
@@ -370,12 +373,15 @@ impl InvoiceActor {
             } => {
                 let commit = Commit {
                     invoice: Arc::from(next),
-                    before: Some(invoice),
+                    before: Some(Arc::clone(&invoice)),
                     epoch: state.live.epoch,
                     recorded,
                     events,
                 };
-                Ok(self.persist(state, commit).await?)
+                Ok(self.persist(state, commit).await.unwrap_or_else(|error| {
+                    tracing::warn!(invoice.id = %state.id, %error, "a number could not be noted; tried again later");
+                    invoice
+                }))
             }
             Step::Replayed { .. } | Step::Unchanged => Ok(invoice),
         }

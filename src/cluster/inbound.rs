@@ -77,6 +77,7 @@ impl FromPeers {
                 self.note_stranger(&result, id);
                 let hint = self.shared.hint(id);
                 if represented {
+                    // An invoice that its own edge can't write is a fault of the program.
                     Reply::represented(result.and_then(|done| invoices.represent(&done)), hint)
                 } else {
                     Reply::of(result, hint)

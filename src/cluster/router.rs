@@ -81,6 +81,7 @@ impl Router {
                 };
                 match wanted.here(&invoices, id).await {
                     Err(ExecuteError::NotOwner) => {}
+                    Err(ExecuteError::Busy) => was_crowded = true,
                     settled => return settled,
                 }
             } else {
@@ -96,7 +97,8 @@ impl Router {
             let now = Instant::now();
             if now >= deadline {
                 metrics::counter!("faktor_cluster_unreachable_total").increment(1);
-                return Err(if was_crowded {
+                // Busy says that nothing was done.
+                return Err(if was_crowded && !wanted.is_in_doubt() {
                     ExecuteError::Busy
                 } else {
                     ExecuteError::Unreachable
@@ -127,6 +129,13 @@ impl Router {
             let (link, relay) = match self.shared.link(owner) {
                 Some(link) => (link, false),
                 None => match self.shared.link_by_way_of_another() {
+                    // It would pass the question on without saying that it is a repeat.
+                    Some(link)
+                        if wanted.is_in_doubt()
+                            && self.shared.wire_of(link.boot()) < wire::CHANGES_SINCE =>
+                    {
+                        return Asked::Nothing;
+                    }
                     Some(link) => (link, true),
                     None => return Asked::Nothing,
                 },

@@ -2,15 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::time::{Duration, Instant};
+use tokio::time::Instant;
 
 use super::wire::Question;
 use crate::actors::invoices::{ExecuteError, Executed, InvoicesHandle, Published, Representation};
 use crate::domain::ids::{InvoiceId, OrganizationId};
 use crate::domain::invoice::command::Request;
-
-/// What a question may take to its owner.
-const ON_THE_WAY: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy)]
 pub(super) enum Wanted<'a> {
@@ -43,6 +40,11 @@ impl Wanted<'_> {
         if let Self::Execution(execution) = self {
             execution.unsure_since.get_or_insert(asked_at);
         }
+    }
+
+    /// Whether it may have been carried out without anybody having said so.
+    pub(super) const fn is_in_doubt(self) -> bool {
+        matches!(self, Self::Execution(execution) if execution.unsure_since.is_some())
     }
 
     /// For the owner; `known` is the version that this node has seen.
@@ -88,13 +90,12 @@ impl Wanted<'_> {
 }
 
 impl Execution<'_> {
-    /// The request, saying since when it may have been carried out. The owner's clock is another one,
-    /// so it is told as a duration, and rather too long a one.
+    /// The request, saying since when it may have been carried out: as a duration, since the owner's
+    /// clock is another one.
     fn doubted(self) -> Request {
         let mut request = self.request.clone();
         if let (Some(key), Some(since)) = (&mut request.key, self.unsure_since) {
-            let unsure_for = since.elapsed() + ON_THE_WAY;
-            key.unsure_for_ms = u64::try_from(unsure_for.as_millis()).ok();
+            key.unsure_for_ms = u64::try_from(since.elapsed().as_millis()).ok();
         }
         request
     }

@@ -314,7 +314,13 @@ impl From<Refusal> for ApiError {
                 return Self::with_problems(StatusCode::UNPROCESSABLE_ENTITY, problems.clone());
             }
             Refusal::IdempotencyKeyReused => return Self::idempotency_key_reused(),
-            Refusal::OutcomeUnknown => return ExecuteError::Unreachable.into(),
+            Refusal::OutcomeUnknown => {
+                return Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "outcome_unknown",
+                    refusal.to_string(),
+                );
+            }
             Refusal::Finalizing => {
                 return Self::conflict("invoice_finalizing", refusal.to_string()).retry_after(1);
             }

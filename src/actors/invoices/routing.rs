@@ -34,8 +34,7 @@ impl InvoicesHandle {
         match self.execute_if_here(id, Some(organization), request).await {
             Ok(done) => self.represent(&done?),
             Err((elsewhere, request)) => {
-                // Of a repeat that only nodes made, its client knows nothing.
-                let is_the_callers = request.key.as_ref().is_some_and(|key| key.keep);
+                let is_the_callers = has_callers_key(&request);
                 let done = elsewhere.execute_represented(id, organization, request);
                 let done = done.await?;
                 Ok(Representation {
@@ -76,7 +75,14 @@ impl InvoicesHandle {
     ) -> Result<Executed, ExecuteError> {
         match self.execute_if_here(id, organization, request).await {
             Ok(done) => done,
-            Err((elsewhere, request)) => elsewhere.execute(id, organization, request).await,
+            Err((elsewhere, request)) => {
+                let is_the_callers = has_callers_key(&request);
+                let done = elsewhere.execute(id, organization, request).await?;
+                Ok(Executed {
+                    replayed: done.replayed && is_the_callers,
+                    ..done
+                })
+            }
         }
     }
 
@@ -175,6 +181,11 @@ impl InvoicesHandle {
             replayed: false,
         })
     }
+}
+
+/// Of a repeat that only nodes made, its client knows nothing.
+fn has_callers_key(request: &Request) -> bool {
+    request.key.as_ref().is_some_and(|key| key.keep)
 }
 
 fn unrepresentable(reason: String) -> ExecuteError {

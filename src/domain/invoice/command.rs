@@ -227,7 +227,7 @@ impl Command {
 pub struct Request {
     pub command: Command,
     pub by: Initiator,
-    /// The idempotency key or request id.
+    /// The caller's idempotency key, or one that a node made.
     pub key: Option<IdempotencyKey>,
     /// `If-Match`: refuse unless the invoice is at this version.
     pub expected_version: Option<u64>,
@@ -241,7 +241,8 @@ pub struct IdempotencyKey {
     pub key: String,
     /// Of method, route and body.
     pub fingerprint: u64,
-    /// True for a key the caller chose (kept for 24 hours), false for a request id.
+    /// True for a key the caller chose (kept for 24 hours), false for one that a node made for its own
+    /// repeats.
     pub keep: bool,
     /// Since when at most, in milliseconds, the same may have been carried out without its asker
     /// having learned of it.

@@ -277,7 +277,7 @@ pub struct ScheduledSend {
 /// A request that has been carried out, kept so that a retry gives the first outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RememberedRequest {
-    /// The caller's idempotency key, or the request id.
+    /// The caller's idempotency key, or one that a node made.
     pub key: String,
     /// Of route and body: the same key with another one is refused.
     pub fingerprint: u64,

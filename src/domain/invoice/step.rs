@@ -14,9 +14,13 @@ use super::{Invoice, RememberedRequest, State};
 /// How long a key that the caller chose is remembered at least.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(24);
 
-/// How many request ids are remembered. A retry after "outcome unknown" that finds as many others before
-/// it is refused: it could have been forgotten.
-const REMEMBERED_IDS: usize = 8;
+/// How many of the keys are remembered that nodes made for each other. A repeat whose first attempt was
+/// not answered is refused when it finds as many others before it: that could have been forgotten.
+const REMEMBERED_NODE_KEYS: usize = 16;
+
+/// What came so much longer ago than a repeat's first attempt came before it, whatever the clock of
+/// the owner that noted it said.
+const CLOCKS_DIFFER_BY: SignedDuration = SignedDuration::from_mins(15);
 
 /// What a request comes to.
 #[derive(Debug, Clone, PartialEq)]
@@ -134,10 +138,11 @@ impl Invoice {
         let limit = if key.keep {
             limits::REMEMBERED_REQUESTS
         } else {
-            REMEMBERED_IDS
+            REMEMBERED_NODE_KEYS
         };
         let alike = self.requests.iter().filter(|known| known.keep == key.keep);
-        let came_since = alike.filter(|known| now.duration_since(known.at) <= unsure_for);
+        let since = unsure_for.saturating_add(CLOCKS_DIFFER_BY);
+        let came_since = alike.filter(|known| now.duration_since(known.at) <= since);
         came_since.count() >= limit
     }
 
@@ -145,19 +150,23 @@ impl Invoice {
     pub(super) fn remember(&mut self, request: RememberedRequest) {
         let now = request.at;
         self.requests.push(request);
-        let (mut kept, mut ids) = (0, 0);
+        let (mut kept, mut of_nodes) = (0, 0);
         let mut remembered: Vec<bool> = self
             .requests
             .iter()
             .rev()
             .map(|request| {
-                let count = if request.keep { &mut kept } else { &mut ids };
+                let count = if request.keep {
+                    &mut kept
+                } else {
+                    &mut of_nodes
+                };
                 *count += 1;
                 if request.keep {
                     *count <= limits::REMEMBERED_REQUESTS
                         && now.duration_since(request.at) < KEPT_FOR
                 } else {
-                    *count <= REMEMBERED_IDS
+                    *count <= REMEMBERED_NODE_KEYS
                 }
             })
             .collect();

@@ -18,7 +18,7 @@ const MAX_WAIT: Duration = Duration::from_millis(2);
 #[derive(Debug, Default)]
 pub(super) struct Gathering {
     size: usize,
-    /// What its write took.
+    /// What its write took, with all that was waited for until the next one.
     took: Duration,
     /// Since when it is being written.
     begun: Option<Instant>,
@@ -28,7 +28,7 @@ impl Gathering {
     /// Takes what waits, at most `max`; 0 when nothing will come any more. Called again when that has
     /// been written.
     ///
-    /// One caller alone never waits: with it came one the last time.
+    /// One caller after another never waits: with each came one the last time.
     pub(super) async fn next<T>(
         &mut self,
         queue: &mut mpsc::Receiver<T>,

@@ -39,7 +39,9 @@ pub enum Refusal {
     #[error("the idempotency key was used with another request")]
     IdempotencyKeyReused,
     /// A retry of what may have been carried out, but came too long ago to be recognized.
-    #[error("whether the request was carried out is not known: too much came after it")]
+    #[error(
+        "whether the request was carried out is not known, as too much came after it; read the invoice before you ask for it again"
+    )]
     OutcomeUnknown,
     /// Valid values that break a rule in this state.
     #[error("a rule is broken")]
