@@ -369,11 +369,47 @@ fn a_payment_page_that_will_close_soon_is_replaced_by_another_and_taken_down() {
     assert_eq!(story.ask(Command::OfferPayment), Ok(Step::Unchanged));
     story.now = closes - SignedDuration::from_mins(14);
     let story = story.then(Command::OfferPayment);
-    assert_eq!(story.pending(), [Kind::PaymentLink]);
-    assert_eq!(story.ask(Command::OfferPayment), Ok(Step::Unchanged));
-    let story = story.done(Kind::PaymentLink);
     assert_eq!(story.expiring(), ["cs_1"]);
+    assert_eq!(
+        story.due(),
+        [Kind::ExpirePaymentLink],
+        "one after the other"
+    );
     assert_eq!(story.ask(Command::OfferPayment), Ok(Step::Unchanged));
+    // One that can't be taken down does not keep customers from paying.
+    let given_up = story.clone().failed(Kind::ExpirePaymentLink, true, false);
+    assert_eq!(given_up.due(), [Kind::PaymentLink]);
+
+    let story = story.done(Kind::ExpirePaymentLink).done(Kind::PaymentLink);
+    assert!(story.invoice().payment.link.as_ref().unwrap().active);
+    assert_eq!(story.ask(Command::OfferPayment), Ok(Step::Unchanged));
+}
+
+#[test]
+fn a_page_for_what_is_not_due_any_more_is_never_shown() {
+    let story = Story::open()
+        .then(Command::OfferPayment)
+        .then(record(1_900));
+    let unseen = format!("link-{}", story.effect(Kind::PaymentLink).id.sequence);
+    let story = story.done(Kind::PaymentLink);
+    assert!(!story.invoice().payment.link.as_ref().unwrap().active);
+    assert_eq!(story.expiring(), [unseen.as_str()]);
+    let story = story.done(Kind::ExpirePaymentLink).done(Kind::PaymentLink);
+    let link = story.invoice().payment.link.as_ref().unwrap();
+    assert_eq!((link.active, link.amount), (true, money(10_000)));
+}
+
+#[test]
+fn what_was_paid_on_the_page_for_all_leaves_nothing_to_ask_for_the_rest() {
+    let story = Story::open()
+        .then(send())
+        .done(Kind::PaymentLink)
+        .then(record(1_900));
+    let closing = story.effect_id(Kind::ExpirePaymentLink);
+    assert!(story.pending().contains(&Kind::PaymentLink));
+    let story = story.then(received("pi_page", money(11_900), Some(closing)));
+    assert_eq!(story.invoice().payment_status(), PaymentStatus::Overpaid);
+    assert!(!story.pending().contains(&Kind::PaymentLink));
 }
 
 #[test]

@@ -149,15 +149,25 @@ impl PendingEffect {
         is_charge && (!self.parked || unknown)
     }
 
-    /// Whether what this effect builds on is there: a mail waits for its document and link, and a
-    /// charge until nobody can pay on a page as well.
+    /// Whether this is the taking down of a page beside which the other effect would be a second way
+    /// to pay. One that was given up holds up charges only: an operator has to look at it.
+    pub(super) const fn holds_up(&self, other: &Self) -> bool {
+        matches!(self.kind, EffectKind::ExpirePaymentLink { .. })
+            && match other.kind {
+                EffectKind::Charge { .. } => true,
+                EffectKind::PaymentLink { .. } => !self.parked,
+                _ => false,
+            }
+    }
+
+    /// Whether what this effect builds on is there: a mail waits for its document and link, a charge
+    /// and a new page until nobody can pay on another one.
     pub fn is_ready(&self, invoice: &Invoice) -> bool {
         if self.parked {
             return false;
         }
-        if matches!(self.kind, EffectKind::Charge { .. }) {
-            let closing = |other: &Self| matches!(other.kind, EffectKind::ExpirePaymentLink { .. });
-            return !invoice.effects.iter().any(closing);
+        if invoice.effects.iter().any(|other| other.holds_up(self)) {
+            return false;
         }
         let waits_for: &[EffectKindName] = match self.kind {
             EffectKind::Mail { .. } => &[EffectKindName::Document, EffectKindName::PaymentLink],

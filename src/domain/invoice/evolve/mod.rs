@@ -172,11 +172,11 @@ impl Invoice {
             }
             Entry::PaymentReceived { effect, payment } => {
                 self.payment.received.push(payment.clone());
-                self.drop_excessive_charge();
+                // With the effect that brought it: as long as it is there, others have not begun.
+                self.ask_for_the_rest(at);
                 if let Some(effect) = effect {
                     self.drop_effect(effect);
                 }
-                self.renew_link(at);
             }
             Entry::Paid => self.become_paid(at),
             Entry::BecameOverdue => {

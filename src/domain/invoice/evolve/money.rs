@@ -12,7 +12,7 @@ impl Invoice {
     /// done outside stays until that is known.
     pub(super) fn need_no_money(&mut self, at: Timestamp) {
         self.drop_dead_charges(|_| true);
-        self.effects.retain(|effect| !is_dead_link(effect));
+        self.drop_dead_links(|_| true);
         self.close_page(at);
     }
 
@@ -26,10 +26,12 @@ impl Invoice {
         self.schedule(EffectKind::ExpirePaymentLink { link }, at);
     }
 
-    /// Makes a page for what is due, unless there is one for just that.
+    /// Makes a page for what is due, unless there is one for just that. Another one is taken down
+    /// before.
     pub(super) fn schedule_link(&mut self, at: Timestamp) {
         if self.needs_payment_link(at) {
-            self.effects.retain(|effect| !is_dead_link(effect));
+            self.drop_dead_links(|_| true);
+            self.close_page(at);
             let amount = self.due();
             self.schedule(EffectKind::PaymentLink { amount }, at);
         }
@@ -73,70 +75,77 @@ impl Invoice {
         due.is_positive() && !there && !coming && self.charge_in_flight().is_none()
     }
 
-    /// After a part of the money came in, a charge that failed must not be tried again for all.
-    pub(super) fn drop_excessive_charge(&mut self) {
+    /// After money came in: a charge that failed must not be tried again for what was due before, and
+    /// the page must ask for the rest only.
+    pub(super) fn ask_for_the_rest(&mut self, at: Timestamp) {
         let due = self.due();
+        let is_offered = self.payment.link.as_ref().is_some_and(|link| link.active)
+            || self.effects.iter().any(|effect| {
+                matches!(effect.kind, EffectKind::PaymentLink { .. }) && !effect.parked
+            });
         self.drop_dead_charges(|amount| amount != due);
+        self.drop_dead_links(|amount| amount != due);
+        if is_offered {
+            self.schedule_link(at);
+        }
     }
 
     /// Drops charges of such amounts that surely took no money: the last attempt failed before it
     /// could, or there was none, as a page is being taken down since before the charge was asked for.
     fn drop_dead_charges(&mut self, such: impl Fn(Money) -> bool) {
-        let closing = self.effects.iter().filter(|effect| is_closing(effect));
-        let closing_since = closing.map(|effect| effect.id.sequence).min();
-        self.effects.retain(|effect| {
-            let EffectKind::Charge { amount, .. } = effect.kind else {
-                return true;
-            };
-            let never_tried = effect.last_error.is_none()
-                && closing_since.is_some_and(|since| since < effect.id.sequence);
-            !(such(amount) && (never_tried || surely_not_done(effect)))
+        let dead = self.dead_effects(
+            |effect| matches!(effect.kind, EffectKind::Charge { amount, .. } if such(amount)),
+        );
+        self.effects.retain(|effect| !dead.contains(&effect.id));
+    }
+
+    /// Drops payment pages for such amounts that were given up, or not begun, and surely do not exist.
+    fn drop_dead_links(&mut self, such: impl Fn(Money) -> bool) {
+        let dead = self.dead_effects(|effect| {
+            let is_link = matches!(effect.kind, EffectKind::PaymentLink { amount } if such(amount));
+            is_link && (effect.parked || effect.last_error.is_none())
         });
+        self.effects.retain(|effect| !dead.contains(&effect.id));
     }
 
-    /// After a part of the money came in, the page must ask for the rest only.
-    pub(super) fn renew_link(&mut self, at: Timestamp) {
-        if self.payment.link.as_ref().is_some_and(|link| link.active) {
-            self.schedule_link(at);
-        }
+    /// Those of such effects that surely did nothing outside.
+    fn dead_effects(&self, such: impl Fn(&PendingEffect) -> bool) -> Vec<EffectId> {
+        let never_tried = |effect: &PendingEffect| {
+            effect.last_error.is_none()
+                && self.effects.iter().any(|closing| {
+                    closing.id.sequence < effect.id.sequence && closing.holds_up(effect)
+                })
+        };
+        let dead = |effect: &&PendingEffect| {
+            such(effect) && (never_tried(effect) || surely_not_done(effect))
+        };
+        let dead = self.effects.iter().filter(dead);
+        dead.map(|effect| effect.id.clone()).collect()
     }
 
-    /// The newest page for what is due stays; any other is taken down.
+    /// A page for what is due is shown. Nobody knows of any other: it is taken down unseen, and one for
+    /// what is due by now follows.
     pub(super) fn link_created(&mut self, effect: &EffectId, link: &PaymentLink, at: Timestamp) {
         self.drop_effect(effect);
-        let due = self.due();
-        let fits = |link: &PaymentLink| link.active && link.amount == due;
-        let keep_old = self.payment.link.as_deref().is_some_and(fits) && link.amount != due;
-        let obsolete = if keep_old {
-            Some(link.id.clone())
-        } else {
-            let old = self.payment.link.replace(Box::new(PaymentLink {
+        if link.amount == self.due() && self.charge_in_flight().is_none() {
+            // There is none, unless taking it down was given up.
+            self.close_page(at);
+            self.payment.link = Some(Box::new(PaymentLink {
                 active: true,
                 ..link.clone()
             }));
-            old.filter(|old| old.active && old.id != link.id)
-                .map(|old| old.id)
-        };
-        if let Some(link) = obsolete {
-            self.schedule(EffectKind::ExpirePaymentLink { link }, at);
+            return;
         }
-        if !due.is_positive() {
-            self.need_no_money(at);
-        } else if self.charge_in_flight().is_some() {
-            self.close_page(at);
-        }
+        self.payment.link.get_or_insert_with(|| {
+            Box::new(PaymentLink {
+                active: false,
+                ..link.clone()
+            })
+        });
+        let link = link.id.clone();
+        self.schedule(EffectKind::ExpirePaymentLink { link }, at);
+        self.schedule_link(at);
     }
-}
-
-const fn is_closing(effect: &PendingEffect) -> bool {
-    matches!(effect.kind, EffectKind::ExpirePaymentLink { .. })
-}
-
-/// A payment page that was given up and surely does not exist.
-fn is_dead_link(effect: &PendingEffect) -> bool {
-    matches!(effect.kind, EffectKind::PaymentLink { .. })
-        && effect.parked
-        && surely_not_done(effect)
 }
 
 fn surely_not_done(effect: &PendingEffect) -> bool {
