@@ -195,7 +195,7 @@ impl Clients {
     }
 
     /// The node whose turn it is, among those that are known.
-    fn node(&self, turn: usize) -> Option<(usize, String)> {
+    pub(crate) fn node(&self, turn: usize) -> Option<(usize, String)> {
         let count = self.count();
         (turn..turn + count)
             .map(|turn| turn % count)
@@ -309,7 +309,7 @@ fn shown(body: &Value) -> Option<Shown> {
 }
 
 /// The innermost reason, which says most.
-fn reason(error: &reqwest::Error) -> String {
+pub(crate) fn reason(error: &reqwest::Error) -> String {
     let mut innermost: &dyn std::error::Error = error;
     while let Some(source) = innermost.source() {
         innermost = source;

@@ -7,7 +7,10 @@ use faktor::clock::Clock;
 use faktor::config::Secret;
 use faktor::domain::ids::InvoiceId;
 use faktor::domain::invoice::Invoice;
-use faktor::outbound::payment::sandbox::{ChargeStatus, SandboxOptions, SandboxProvider};
+use faktor::domain::invoice::entry::{Entry, Recorded};
+use faktor::outbound::payment::sandbox::{
+    ChargeStatus, SandboxOptions, SandboxProvider, SessionState,
+};
 use faktor::store::Stores;
 use faktor::store::sql::{PostgresOptions, PostgresStore, SqliteOptions, SqliteStore};
 use jiff::SignedDuration;
@@ -85,16 +88,34 @@ async fn found(stores: &Stores, sandbox: &SandboxProvider, id: InvoiceId) -> Opt
         .map(|charge| Charge {
             id: charge.id,
             effect: charge.effect,
+            session: charge.session,
             amount: charge.amount,
             succeeded: charge.status == ChargeStatus::Succeeded,
         })
         .collect();
     Some(Found {
+        open_pages: open_pages(sandbox, &history).await,
         snapshot,
         history,
         charges,
         document: None,
     })
+}
+
+/// Those of the invoice's checkout pages on which one could still pay.
+async fn open_pages(sandbox: &SandboxProvider, history: &[Recorded]) -> Vec<String> {
+    let mut open = Vec::new();
+    for recorded in history {
+        let Entry::PaymentLinkCreated { link, .. } = &recorded.entry else {
+            continue;
+        };
+        let session = sandbox.session(&link.id).await;
+        let session = session.expect("the sandbox's books");
+        if session.is_some_and(|session| session.state == SessionState::Open) {
+            open.push(link.id.clone());
+        }
+    }
+    open
 }
 
 /// The checksum of the document's file.

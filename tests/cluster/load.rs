@@ -21,17 +21,21 @@ const THINKING_MS: u64 = 120;
 
 /// An invoice as a client saw it last.
 #[derive(Debug, Clone)]
-struct Known {
-    id: InvoiceId,
+pub(crate) struct Known {
+    pub(crate) id: InvoiceId,
     version: u64,
-    status: String,
+    pub(crate) status: String,
     /// Requests since it was made.
     turns: u32,
 }
 
+/// What all clients have in hand.
+pub(crate) type InHand = Arc<Mutex<Vec<Known>>>;
+
 /// Clients at work.
 pub(crate) struct Load {
     pub(crate) clients: Arc<Clients>,
+    pub(crate) in_hand: InHand,
     working: JoinSet<()>,
     stopping: Arc<AtomicBool>,
 }
@@ -40,7 +44,7 @@ impl Load {
     pub(crate) fn start(cluster: &Cluster, seed: u64, count: u64) -> Self {
         let clients = Clients::of(cluster);
         let stopping = Arc::new(AtomicBool::new(false));
-        let in_hand = Arc::new(Mutex::new(Vec::new()));
+        let in_hand = InHand::default();
         let mut working = JoinSet::new();
         for number in 0..count {
             let client = LoadClient {
@@ -54,6 +58,7 @@ impl Load {
         }
         Self {
             clients,
+            in_hand,
             working,
             stopping,
         }
@@ -71,7 +76,7 @@ impl Load {
 
 struct LoadClient {
     clients: Arc<Clients>,
-    in_hand: Arc<Mutex<Vec<Known>>>,
+    in_hand: InHand,
     random: Random,
     name: String,
     asked: u64,

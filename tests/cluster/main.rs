@@ -32,6 +32,7 @@ mod schedule;
 mod single;
 mod support;
 mod trial;
+mod visitors;
 
 use support::backends;
 use tokio::sync::{Mutex, MutexGuard};

@@ -132,3 +132,86 @@ impl fmt::Display for Operation {
         Ok(())
     }
 }
+
+/// One press of the button on a checkout page. Times are as those of an attempt.
+#[derive(Debug, Clone)]
+pub(crate) struct Visit {
+    /// The page's: `cs_…`.
+    pub(crate) session: String,
+    pub(crate) invoice: InvoiceId,
+    /// With a method of the sandbox.
+    pub(crate) method: &'static str,
+    pub(crate) node: usize,
+    pub(crate) began: Duration,
+    pub(crate) ended: Duration,
+    pub(crate) outcome: Outcome,
+}
+
+/// What a visitor was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// By this press.
+    Paid,
+    Declined,
+    /// Nothing happened: the page was paid before.
+    AlreadyPaid,
+    /// Nothing happened: the page was taken down.
+    Expired,
+    /// There is no such page.
+    Missing,
+    /// Surely nothing happened: nobody took the connection.
+    NotTaken {
+        why: String,
+    },
+    /// Perhaps it was paid, perhaps not, or it still will be.
+    Unknown {
+        why: String,
+    },
+    /// What no page answers; perhaps it was paid.
+    Strange {
+        status: u16,
+    },
+}
+
+impl Outcome {
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Paid => "paid",
+            Self::Declined => "declined",
+            Self::AlreadyPaid => "already_paid",
+            Self::Expired => "expired",
+            Self::Missing => "missing",
+            Self::NotTaken { .. } => "not_taken",
+            Self::Unknown { .. } => "unknown",
+            Self::Strange { .. } => "strange",
+        }
+    }
+
+    /// Whether it may have brought money.
+    pub(crate) const fn may_have_paid(&self) -> bool {
+        matches!(
+            self,
+            Self::Paid | Self::Unknown { .. } | Self::Strange { .. }
+        )
+    }
+
+    /// Whether it may have left a charge in the provider's books, be it a declined one.
+    pub(crate) const fn may_have_charged(&self) -> bool {
+        self.may_have_paid() || matches!(self, Self::Declined)
+    }
+}
+
+impl fmt::Display for Visit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (began, ended) = (self.began.as_millis(), self.ended.as_millis());
+        write!(
+            f,
+            "visit {} {} {} | n{} {began}..{ended} ms {:?}",
+            self.session,
+            self.invoice,
+            self.method,
+            self.node + 1,
+            self.outcome
+        )
+    }
+}

@@ -24,6 +24,11 @@ pub(crate) struct Report {
     entries: usize,
     charges: usize,
     mails: usize,
+    visits: usize,
+    /// Visits by what they were told.
+    by_outcome: BTreeMap<&'static str, usize>,
+    /// Charges that brought money on a checkout page.
+    page_payments: usize,
     /// Of requests whose first attempt was answered, apart from charges, which wait for the
     /// provider.
     pub(crate) latencies: Latencies,
@@ -105,7 +110,13 @@ impl Report {
                 }
             }
         }
+        let mut by_outcome: BTreeMap<&'static str, usize> = BTreeMap::new();
+        for visit in &evidence.visits {
+            *by_outcome.entry(visit.outcome.name()).or_default() += 1;
+        }
         let found = evidence.invoices.values();
+        let charges = || found.clone().flat_map(|found| &found.charges);
+        let on_pages = charges().filter(|charge| charge.succeeded && charge.session.is_some());
         Self {
             name: name.to_owned(),
             seed,
@@ -121,8 +132,11 @@ impl Report {
             by_kind,
             invoices: evidence.invoices.len(),
             entries: found.clone().map(|found| found.history.len()).sum(),
-            charges: found.map(|found| found.charges.len()).sum(),
+            charges: charges().count(),
             mails: evidence.mails.len(),
+            visits: evidence.visits.len(),
+            by_outcome,
+            page_payments: on_pages.count(),
             latencies: latencies_between(recording, Duration::ZERO, Duration::MAX),
             faults,
             violations: violations.iter().map(ToString::to_string).collect(),
@@ -155,6 +169,11 @@ impl fmt::Display for Report {
             f,
             "{} invoices, {} entries, {} charges, {} mails",
             self.invoices, self.entries, self.charges, self.mails
+        )?;
+        writeln!(
+            f,
+            "{} visits, {} page payments; {:?}",
+            self.visits, self.page_payments, self.by_outcome
         )?;
         writeln!(f, "{}", self.latencies)?;
         for (failure, times) in &self.failures {

@@ -13,7 +13,7 @@ use faktor::domain::invoice::event::PublicEvent;
 use faktor::domain::invoice::evolve::evolve;
 use faktor::domain::money::Money;
 
-use crate::recording::Operation;
+use crate::recording::{Operation, Visit};
 
 mod commands;
 mod endings;
@@ -22,10 +22,12 @@ mod histories;
 mod mails;
 mod money;
 mod numbers;
+mod pages;
 mod reads;
 mod refusals;
 #[cfg(test)]
 mod tests;
+mod visits;
 
 /// A rule that was broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +60,8 @@ impl Violations {
 pub(crate) struct Charge {
     pub(crate) id: String,
     pub(crate) effect: EffectId,
+    /// The checkout page on which it was made.
+    pub(crate) session: Option<String>,
     pub(crate) amount: Money,
     pub(crate) succeeded: bool,
 }
@@ -68,6 +72,8 @@ pub(crate) struct Found {
     pub(crate) snapshot: Invoice,
     pub(crate) history: Vec<Recorded>,
     pub(crate) charges: Vec<Charge>,
+    /// Its checkout pages on which one could still pay.
+    pub(crate) open_pages: Vec<String>,
     /// SHA-256 of the document that the snapshot names, if it is there.
     pub(crate) document: Option<String>,
 }
@@ -80,6 +86,8 @@ pub(crate) struct Evidence {
     pub(crate) feed: Vec<PublicEvent>,
     /// The events that a reader got who went by a cursor while nodes came and went.
     pub(crate) read: Vec<EventId>,
+    /// What customers did on checkout pages, and were told.
+    pub(crate) visits: Vec<Visit>,
     /// The Message-ID of every mail that went out.
     pub(crate) mails: Vec<String>,
     /// Webhooks that no invoice took.
@@ -130,10 +138,12 @@ pub(crate) fn check(recording: &[Operation], evidence: &Evidence) -> Vec<Violati
     for story in &stories {
         histories::check(story, &mut violations);
         money::check(story, &mut violations);
+        pages::check(story, &mut violations);
         endings::check(story, &mut violations);
     }
     commands::check(recording, &stories, &mut violations);
     reads::check(recording, &stories, &mut violations);
+    visits::check(&evidence.visits, &stories, &mut violations);
     numbers::check(&stories, &mut violations);
     mails::check(&stories, &evidence.mails, &mut violations);
     feed::check(&stories, &evidence.feed, &mut violations);

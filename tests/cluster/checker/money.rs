@@ -2,32 +2,63 @@
 
 use std::collections::BTreeMap;
 
-use faktor::domain::invoice::Status;
-use faktor::domain::invoice::effect::EffectKind;
+use faktor::domain::invoice::effect::{EffectKind, EffectKindName};
 use faktor::domain::invoice::entry::Entry;
+use faktor::domain::invoice::{Payment, Status};
 use faktor::domain::money::Money;
 
-use super::{Story, Violations};
+use super::pages::{self, Page};
+use super::{Charge, Story, Violations};
 
 pub(super) fn check(story: &Story<'_>, violations: &mut Violations) {
-    let (id, found) = (story.id, story.found);
-    let taken: Vec<_> = found
+    let pages = pages::of(story);
+    charged_once(story, &pages, violations);
+    charged_as_asked_for(story, &pages, violations);
+    payments_are_the_charges(story, violations);
+    refusals_are_told_once(story, violations);
+    paid_when_all_is_there(story, violations);
+}
+
+/// Whether on a page or not. Only who has two pages in front of them, while one takes the place of the
+/// other as a part of the money came in otherwise, can pay both.
+fn charged_once(story: &Story<'_>, pages: &[Page<'_>], violations: &mut Violations) {
+    let page = |charge: &Charge| pages.iter().position(|page| page.is_of(charge));
+    let taken: Vec<_> = story
+        .found
         .charges
         .iter()
-        .filter(|charge| charge.succeeded)
+        .filter(|it| it.succeeded)
         .collect();
-    if taken.len() > 1 {
+    let may_both = |one: &Charge, other: &Charge| match (page(one), page(other)) {
+        (Some(one), Some(other)) => pages[one].stood_beside(&pages[other]),
+        _ => false,
+    };
+    let is_once = taken.iter().enumerate().all(|(at, one)| {
+        let others = &taken[at + 1..];
+        others.iter().all(|other| may_both(one, other))
+    });
+    if !is_once {
         violations.note(
             "an invoice is charged once",
-            format_args!("{id}: {taken:?}"),
+            format_args!("{}: {taken:?}", story.id),
         );
     }
+}
+
+/// A charge names the effect that asked for it; one that was made on a page, the effect that made the
+/// page.
+fn charged_as_asked_for(story: &Story<'_>, pages: &[Page<'_>], violations: &mut Violations) {
+    let id = story.id;
     let requested = story.effects(|effect| match effect.kind {
-        EffectKind::Charge { amount, .. } => Some(amount),
+        EffectKind::Charge { amount, .. } | EffectKind::PaymentLink { amount } => Some(amount),
         _ => None,
     });
-    for charge in &found.charges {
-        match requested.get(&charge.effect) {
+    for charge in &story.found.charges {
+        let is_asked_for = match charge.session {
+            None => charge.effect.kind == EffectKindName::Charge,
+            Some(_) => pages.iter().any(|page| page.is_of(charge)),
+        };
+        match requested.get(&charge.effect).filter(|_| is_asked_for) {
             None => violations.note(
                 "nothing is charged that nobody asked for",
                 format_args!("{id}: {charge:?}"),
@@ -39,9 +70,6 @@ pub(super) fn check(story: &Story<'_>, violations: &mut Violations) {
             Some(_) => {}
         }
     }
-    payments_are_the_charges(story, violations);
-    refusals_are_told_once(story, violations);
-    paid_when_all_is_there(story, violations);
 }
 
 fn payments_are_the_charges(story: &Story<'_>, violations: &mut Violations) {
@@ -68,8 +96,10 @@ fn payments_are_the_charges(story: &Story<'_>, violations: &mut Violations) {
     }
 }
 
+/// To the invoice; what a page declines, it tells its visitor alone.
 fn refusals_are_told_once(story: &Story<'_>, violations: &mut Violations) {
-    for charge in story.found.charges.iter().filter(|it| !it.succeeded) {
+    let asked_for = story.found.charges.iter().filter(|it| it.session.is_none());
+    for charge in asked_for.filter(|it| !it.succeeded) {
         let told = story.found.history.iter().filter(|recorded| {
             matches!(&recorded.entry, Entry::ChargeFailed { effect, .. } if *effect == charge.effect)
         });
@@ -85,11 +115,18 @@ fn refusals_are_told_once(story: &Story<'_>, violations: &mut Violations) {
 
 fn paid_when_all_is_there(story: &Story<'_>, violations: &mut Violations) {
     let invoice = &story.found.snapshot;
+    // Paid on its page in the moment in which it was voided: the money is there.
+    let on_page = |payment: &Payment| {
+        let payment = payment.provider.as_ref();
+        story.found.charges.iter().any(|charge| {
+            charge.session.is_some() && payment.is_some_and(|payment| payment.id == charge.id)
+        })
+    };
     let covered = invoice.paid().minor >= invoice.totals.total.minor;
     let wrong = match invoice.status() {
         Status::Paid => !covered,
         Status::Open | Status::Uncollectible => covered,
-        Status::Void => invoice.paid().minor > 0,
+        Status::Void => !invoice.payment.received.iter().all(on_page),
         _ => false,
     };
     if wrong {

@@ -6,9 +6,12 @@ use uuid::Uuid;
 
 use crate::recording::{Kind, Operation, Reply, Shown};
 
+mod pages;
 mod run;
+mod way;
 
-use run::{Run, money};
+use run::Run;
+use way::money;
 
 fn shown_in(operation: &mut Operation) -> &mut Shown {
     match &mut operation.attempts[0].reply {

@@ -3,24 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use faktor::domain::ids::{EffectId, InvoiceId, OrganizationId, UserId};
-use faktor::domain::invoice::command::{
-    AllocatedNumber, Command, IdempotencyKey, Initiator, Request, SendRequest,
-};
-use faktor::domain::invoice::decide::{Step, step};
-use faktor::domain::invoice::effect::EffectKindName;
+use faktor::domain::ids::{InvoiceId, OrganizationId, UserId};
+use faktor::domain::invoice::command::{Command, Initiator, SendRequest};
 use faktor::domain::invoice::entry::Recorded;
-use faktor::domain::invoice::event::PublicEvent;
-use faktor::domain::invoice::{
-    DocumentFormat, Invoice, PaymentLink, ProviderPayment, StoredDocument,
-};
-use faktor::domain::money::Money;
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::super::{Charge, Evidence, Found, Violation, check, states};
-use crate::domain_fixture::{content, currency, issuer};
-use crate::recording::{Attempt, Kind, Operation, Reply, Shown};
+use super::way::{
+    Page, Way, charge, issue_and_mail, make_page, money, page, receive, store_document,
+    take_page_down,
+};
+use crate::domain_fixture::{content, issuer};
+use crate::recording::{Attempt, Kind, Operation, Outcome, Reply, Visit};
 
 /// Everything of a run in which all went well.
 pub(super) struct Run {
@@ -29,79 +23,22 @@ pub(super) struct Run {
     clock_ms: u64,
 }
 
-/// An invoice on its way.
-struct Way {
-    id: InvoiceId,
-    invoice: Option<Invoice>,
-    history: Vec<Recorded>,
-    events: Vec<PublicEvent>,
-    charges: Vec<Charge>,
-    mails: Vec<String>,
-}
-
-impl Way {
-    fn ask(&mut self, command: Command, by: Initiator, key: Option<&str>) {
-        let request = Request {
-            command,
-            by,
-            key: key.map(|key| IdempotencyKey {
-                key: key.to_owned(),
-                fingerprint: 1,
-                keep: true,
-                unsure_for_ms: None,
-            }),
-            expected_version: None,
-            request_id: key.unwrap_or("system").to_owned(),
-        };
-        let stepped = step(self.invoice.as_ref(), self.id, &request, now());
-        let Ok(Step::Changed {
-            invoice,
-            recorded,
-            events,
-        }) = stepped
-        else {
-            panic!("{} gave {stepped:?}", request.command.name());
-        };
-        self.invoice = Some(*invoice);
-        self.history.extend(recorded);
-        self.events.extend(events);
-    }
-
-    fn system(&mut self, command: Command) {
-        self.ask(command, Initiator::System, None);
-    }
-
-    fn pending(&self, kind: EffectKindName) -> EffectId {
-        let effects = &self.invoice.as_ref().unwrap().effects;
-        let found = effects.iter().find(|effect| effect.kind.name() == kind);
-        found.unwrap_or_else(|| panic!("no {kind}")).id.clone()
-    }
-
-    fn shown(&self) -> Shown {
-        let invoice = self.invoice.as_ref().unwrap();
-        Shown {
-            version: invoice.version,
-            status: invoice.status().name().to_owned(),
-            number: invoice.issued().map(|issued| issued.number.clone()),
-            paid: invoice.paid().to_string(),
-        }
-    }
-}
-
-fn now() -> Timestamp {
-    "2026-11-21T09:00:00Z".parse().unwrap()
+/// How an invoice of a run is paid.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Paid {
+    ByCharge,
+    OnItsPage,
+    /// On both, as one was taking the place of the other.
+    OnTwoPages,
 }
 
 fn user() -> Initiator {
     Initiator::User(UserId::new(Uuid::from_u128(9)))
 }
 
-pub(super) fn money(minor: i64) -> Money {
-    Money::new(minor, currency("EUR"))
-}
-
 impl Run {
-    /// Two invoices: made, changed, sent, charged, mailed; and a read after each request.
+    /// Invoices 1 and 2: made, changed, sent, charged, mailed; and a read after each request. And
+    /// invoice 3, which is paid on its page, by the second of three visits.
     pub(super) fn good() -> Self {
         let mut run = Self {
             recording: Vec::new(),
@@ -109,20 +46,22 @@ impl Run {
             clock_ms: 0,
         };
         for number in 1..=2 {
-            run.invoice(number);
+            run.invoice(number, Paid::ByCharge);
         }
+        run.invoice(3, Paid::OnItsPage);
         run
     }
 
-    fn invoice(&mut self, number: u32) {
-        let mut way = Way {
-            id: InvoiceId::new(Uuid::from_u128(u128::from(number))),
-            invoice: None,
-            history: Vec::new(),
-            events: Vec::new(),
-            charges: Vec::new(),
-            mails: Vec::new(),
-        };
+    /// And invoice 4: a part of it came in otherwise, and then customers paid on the old page and on
+    /// the new one before the old one was down.
+    pub(super) fn with_a_page_replaced() -> Self {
+        let mut run = Self::good();
+        run.invoice(4, Paid::OnTwoPages);
+        run
+    }
+
+    fn invoice(&mut self, number: u32, paid: Paid) {
+        let mut way = Way::begin(InvoiceId::new(Uuid::from_u128(u128::from(number))));
         let key = |what: &str| format!("{what}-{number}");
         let mut said = content();
         said.reference = Some(key("create"));
@@ -146,11 +85,41 @@ impl Run {
         };
         self.command(&mut way, Kind::Send, &key("send"), send);
         issue_and_mail(&mut way, number);
-        let pay = Command::Pay {
-            payment_method: "pm_ok".to_owned(),
-        };
-        self.command(&mut way, Kind::Pay("pm_ok"), &key("pay"), pay);
-        charge(&mut way, number);
+        match paid {
+            Paid::ByCharge => {
+                let pay = Command::Pay {
+                    payment_method: "pm_ok".to_owned(),
+                };
+                self.command(&mut way, Kind::Pay("pm_ok"), &key("pay"), pay);
+                charge(&mut way, number);
+            }
+            Paid::OnItsPage => {
+                let page = page(&way, &format!("cs_{number}"));
+                self.visit(&mut way, &page, Outcome::Declined);
+                self.visit(&mut way, &page, Outcome::Paid);
+                self.visit(&mut way, &page, Outcome::AlreadyPaid);
+                take_page_down(&mut way);
+            }
+            Paid::OnTwoPages => {
+                let old = page(&way, &format!("cs_{number}"));
+                let part = Command::RecordPayment {
+                    amount: money(1_900),
+                    method: "bank_transfer".to_owned(),
+                    received_on: None,
+                    reference: Some(key("part")),
+                };
+                self.command(&mut way, Kind::RecordPayment, &key("part"), part);
+                make_page(&mut way, &format!("cs_{number}_rest"), money(10_000));
+                let new = page(&way, &format!("cs_{number}_rest"));
+                self.visit(&mut way, &new, Outcome::Paid);
+                self.visit(&mut way, &old, Outcome::Paid);
+                take_page_down(&mut way);
+                take_page_down(&mut way);
+            }
+        }
+        if paid != Paid::ByCharge {
+            store_document(&mut way);
+        }
         self.read(&way, &key("read-last"));
         let read = way.events.iter().map(|event| event.id);
         self.evidence.read.extend(read);
@@ -160,6 +129,7 @@ impl Run {
             snapshot: way.invoice.unwrap(),
             history: way.history,
             charges: way.charges,
+            open_pages: Vec::new(),
             document: Some("00".repeat(32)),
         };
         self.evidence.invoices.insert(way.id, found);
@@ -191,6 +161,35 @@ impl Run {
                     shown: Some(way.shown()),
                 },
             }],
+        });
+    }
+
+    /// With what the provider and the invoice make of it.
+    fn visit(&mut self, way: &mut Way, page: &Page, outcome: Outcome) {
+        let began = Duration::from_millis(self.clock_ms);
+        self.clock_ms += 10;
+        let succeeded = outcome == Outcome::Paid;
+        if outcome.may_have_charged() {
+            let id = format!("pi_{}_{}", page.session, way.charges.len());
+            way.charges.push(Charge {
+                id: id.clone(),
+                effect: page.effect.clone(),
+                session: Some(page.session.clone()),
+                amount: page.amount,
+                succeeded,
+            });
+            if succeeded {
+                receive(way, None, id, page.amount);
+            }
+        }
+        self.evidence.visits.push(Visit {
+            session: page.session.clone(),
+            invoice: way.id,
+            method: "pm_ok",
+            node: 0,
+            began,
+            ended: Duration::from_millis(self.clock_ms - 5),
+            outcome,
         });
     }
 
@@ -230,74 +229,4 @@ impl Run {
             "{rule:?} is not among {violations:#?}"
         );
     }
-}
-
-fn issue_and_mail(way: &mut Way, number: u32) {
-    way.system(Command::AssignNumber {
-        effect: way.pending(EffectKindName::Number),
-        allocated: AllocatedNumber {
-            number: format!("2026-{number:04}"),
-            issued_on: jiff::civil::date(2026, 11, 21),
-        },
-    });
-    store_document(way);
-    way.system(Command::CompletePaymentLink {
-        effect: way.pending(EffectKindName::PaymentLink),
-        link: PaymentLink {
-            provider: "sandbox".to_owned(),
-            id: format!("cs_{number}"),
-            url: "http://test/checkout".to_owned(),
-            amount: money(11_900),
-            active: true,
-            expires_at: None,
-        },
-    });
-    let mail = way.pending(EffectKindName::Mail);
-    let message_id = format!("{mail}@faktor.local");
-    way.system(Command::ClaimEffect {
-        effect: mail.clone(),
-    });
-    way.system(Command::CompleteMail {
-        effect: mail,
-        message_id: message_id.clone(),
-    });
-    way.mails.push(message_id);
-}
-
-fn store_document(way: &mut Way) {
-    let stored = StoredDocument {
-        format: DocumentFormat::Pdf,
-        object: "invoices/1.pdf".to_owned(),
-        sha256: "00".repeat(32),
-        bytes: 1,
-        stored_at: now(),
-    };
-    way.system(Command::CompleteDocument {
-        effect: way.pending(EffectKindName::Document),
-        stored,
-    });
-}
-
-fn charge(way: &mut Way, number: u32) {
-    let effect = way.pending(EffectKindName::Charge);
-    let id = format!("pi_{number}");
-    let payment = Command::ReceiveProviderPayment {
-        effect: Some(effect.clone()),
-        payment: ProviderPayment {
-            provider: "sandbox".to_owned(),
-            id: id.clone(),
-        },
-        amount: money(11_900),
-        method: "card".to_owned(),
-    };
-    way.ask(payment, Initiator::Provider("sandbox".to_owned()), None);
-    way.charges.push(Charge {
-        id,
-        effect,
-        amount: money(11_900),
-        succeeded: true,
-    });
-    let link = way.pending(EffectKindName::ExpirePaymentLink);
-    way.system(Command::CompleteEffect { effect: link });
-    store_document(way);
 }
