@@ -8,36 +8,26 @@ use faktor::domain::invoice::{Payment, Status};
 use faktor::domain::money::Money;
 
 use super::pages::{self, Page};
-use super::{Charge, Story, Violations};
+use super::{Story, Violations};
 
 pub(super) fn check(story: &Story<'_>, violations: &mut Violations) {
     let pages = pages::of(story);
-    charged_once(story, &pages, violations);
+    charged_once(story, violations);
     charged_as_asked_for(story, &pages, violations);
     payments_are_the_charges(story, violations);
     refusals_are_told_once(story, violations);
     paid_when_all_is_there(story, violations);
 }
 
-/// Whether on a page or not. Only who has two pages in front of them, while one takes the place of the
-/// other as a part of the money came in otherwise, can pay both.
-fn charged_once(story: &Story<'_>, pages: &[Page<'_>], violations: &mut Violations) {
-    let page = |charge: &Charge| pages.iter().position(|page| page.is_of(charge));
+/// Whether on a page or not.
+fn charged_once(story: &Story<'_>, violations: &mut Violations) {
     let taken: Vec<_> = story
         .found
         .charges
         .iter()
         .filter(|it| it.succeeded)
         .collect();
-    let may_both = |one: &Charge, other: &Charge| match (page(one), page(other)) {
-        (Some(one), Some(other)) => pages[one].stood_beside(&pages[other]),
-        _ => false,
-    };
-    let is_once = taken.iter().enumerate().all(|(at, one)| {
-        let others = &taken[at + 1..];
-        others.iter().all(|other| may_both(one, other))
-    });
-    if !is_once {
+    if taken.len() > 1 {
         violations.note(
             "an invoice is charged once",
             format_args!("{}: {taken:?}", story.id),

@@ -3,7 +3,6 @@
 use faktor::domain::ids::EffectId;
 use faktor::domain::invoice::effect::EffectKind;
 use faktor::domain::invoice::entry::Entry;
-use faktor::domain::money::Money;
 
 use super::{Charge, Story, Violations};
 
@@ -11,7 +10,6 @@ use super::{Charge, Story, Violations};
 pub(super) struct Page<'a> {
     session: &'a str,
     effect: &'a EffectId,
-    amount: Money,
     /// The version with which it was noted.
     made: u64,
     /// The version with which it was noted that it is taken down.
@@ -24,12 +22,17 @@ impl Page<'_> {
         charge.session.as_deref() == Some(self.session) && charge.effect == *self.effect
     }
 
-    /// Whether one of them replaced the other for less, and was noted before the other was down. Who
-    /// has both in front of them at that moment can pay both.
-    pub(super) fn stood_beside(&self, other: &Self) -> bool {
-        let end = |page: &Self| page.down.unwrap_or(u64::MAX);
-        let overlap = self.made < end(other) && other.made < end(self);
-        overlap && self.session != other.session && self.amount != other.amount
+    /// Not so one that came when it was not wanted any more: nobody got to know of it.
+    fn was_shown(&self, story: &Story<'_>) -> bool {
+        let then = story.at(self.made);
+        let link = then.and_then(|invoice| invoice.payment.link.as_deref());
+        link.is_some_and(|link| link.active && link.id == self.session)
+    }
+
+    /// Whether it was noted before the other, earlier one was down: who has both in front of them can
+    /// pay both.
+    fn stood_beside(&self, earlier: &Self) -> bool {
+        earlier.down.is_none_or(|down| self.made < down)
     }
 }
 
@@ -45,7 +48,6 @@ pub(super) fn of<'a>(story: &'a Story<'_>) -> Vec<Page<'a>> {
             Entry::PaymentLinkCreated { effect, link } => pages.push(Page {
                 session: &link.id,
                 effect,
-                amount: link.amount,
                 made: recorded.version,
                 down: None,
             }),
@@ -68,6 +70,16 @@ pub(super) fn of<'a>(story: &'a Story<'_>) -> Vec<Page<'a>> {
 }
 
 pub(super) fn check(story: &Story<'_>, violations: &mut Violations) {
+    let mut shown = of(story);
+    shown.retain(|page| page.was_shown(story));
+    for two in shown.windows(2) {
+        if two[1].stood_beside(&two[0]) {
+            violations.note(
+                "a page is made when the one before it is down",
+                format_args!("{}: {} beside {}", story.id, two[1].session, two[0].session),
+            );
+        }
+    }
     let link = story.found.snapshot.payment.link.as_deref();
     let offered = link.filter(|link| link.active);
     let offered = offered.map(|link| link.id.as_str());
