@@ -1,6 +1,6 @@
 //! What the node tells of itself: its log and its metrics.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
@@ -8,9 +8,11 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::MakeWriter;
 
+use self::lossy::Lossy;
 use crate::config::{self, LogFormat};
+
+mod lossy;
 
 /// Upper bounds of the histograms whose names end in `_seconds`: from a quick read to a request
 /// that runs into its time limit.
@@ -32,7 +34,8 @@ pub enum LogError {
 }
 
 /// Sends the log to standard error, in the configured format: human lines with colours on a
-/// terminal, JSON elsewhere. The first call counts; later ones change nothing.
+/// terminal, JSON elsewhere. A line that can't be written is lost and counted, and nothing else fails
+/// for it. The first call counts; later ones change nothing.
 pub fn log(config: &config::Log) -> Result<(), LogError> {
     static DONE: OnceLock<()> = OnceLock::new();
     if DONE.get().is_some() {
@@ -48,10 +51,10 @@ pub fn log(config: &config::Log) -> Result<(), LogError> {
 fn subscriber<W>(
     config: &config::Log,
     is_terminal: bool,
-    writer: W,
+    writer: impl Fn() -> W + Send + Sync + 'static,
 ) -> Result<Box<dyn tracing::Subscriber + Send + Sync>, LogError>
 where
-    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+    W: Write + 'static,
 {
     // Each actor of the library opens a span for life, which would cost every live invoice. A filter
     // that names the library has its way.
@@ -66,7 +69,9 @@ where
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(writer);
+        .with_writer(move || Lossy::new(writer()))
+        // The library would print a failure to write to standard error: where that is what failed, it panics.
+        .log_internal_errors(false);
     Ok(if is_human {
         // Colours would be noise in a file.
         Box::new(builder.with_ansi(is_terminal).finish())
@@ -124,6 +129,10 @@ fn builder() -> PrometheusBuilder {
 /// The texts beside the metrics' names. One line for each metric of the program.
 fn describe() {
     describe_counter!(
+        "faktor_log_lines_lost_total",
+        "Lines of the log that could not be written, as to a full disk."
+    );
+    describe_counter!(
         "faktor_http_requests_total",
         "Requests answered, by method, route and status."
     );
@@ -133,6 +142,11 @@ fn describe() {
         "Time from a request's head to its answer's, by route."
     );
     describe_gauge!("faktor_http_connections", "Connections that are open.");
+    describe_counter!(
+        "faktor_http_panics_total",
+        "Panics outside of handlers, by the part each cost: connection, stream (of HTTP/2), record (a request's \
+         line in the log and its metrics)."
+    );
     describe_gauge!("faktor_invoices_live", "Invoices whose actor is in memory.");
     describe_counter!(
         "faktor_invoice_crashes_total",
@@ -299,6 +313,48 @@ mod tests {
             file.contains("request.id=\"req_1\"") && !file.contains('\u{1b}'),
             "{file}"
         );
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_written_is_lost_and_counted_and_the_next_one_is_tried() {
+        #[derive(Clone)]
+        struct FullAtFirst(Arc<Mutex<usize>>, Written);
+
+        impl Write for FullAtFirst {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                let mut tried = self.0.lock().unwrap();
+                *tried += 1;
+                if *tried < 3 {
+                    return Err(std::io::ErrorKind::StorageFull.into());
+                }
+                self.1.write(bytes)
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let written = Written::default();
+        let config = config::Log {
+            filter: "info".to_owned(),
+            format: LogFormat::Json,
+        };
+        let writer = FullAtFirst(Arc::default(), written.clone());
+        let subscriber = subscriber(&config, false, move || writer.clone()).unwrap();
+        let recorder = builder().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            tracing::subscriber::with_default(subscriber, || {
+                for line in ["first", "second", "third"] {
+                    tracing::info!(line);
+                }
+            });
+        });
+        let text = recorder.handle().render();
+        assert!(text.contains("faktor_log_lines_lost_total 2"), "{text}");
+        let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(written.lines().count(), 1, "{written}");
+        assert!(written.contains("third"), "{written}");
     }
 
     #[test]

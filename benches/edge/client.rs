@@ -58,27 +58,51 @@ impl Load {
 pub(crate) struct Connection {
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// The answer before.
+    last: Vec<u8>,
+    sent: usize,
 }
 
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> std::io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let buffer = Vec::with_capacity(64 * 1024);
-        Ok(Self { stream, buffer })
+        let buffer = || Vec::with_capacity(64 * 1024);
+        Ok(Self {
+            stream,
+            buffer: buffer(),
+            last: buffer(),
+            sent: 0,
+        })
     }
 
     /// Sends a request and reads its answer whole: the status, and where the body stands in the
-    /// buffer.
+    /// buffer. An error says how far the connection had come.
     async fn exchange(&mut self, request: &[u8]) -> std::io::Result<(u16, usize)> {
-        self.stream.write_all(request).await?;
+        std::mem::swap(&mut self.buffer, &mut self.last);
         self.buffer.clear();
+        self.send_and_read(request).await.map_err(|error| {
+            let told = format!(
+                "{error} (requests sent on this connection: {}; the last answer said `connection: close`: {}; \
+                 bytes of the next one: {})",
+                self.sent,
+                if said_close(&self.last) { "yes" } else { "no" },
+                self.buffer.len()
+            );
+            std::io::Error::new(error.kind(), told)
+        })
+    }
+
+    async fn send_and_read(&mut self, request: &[u8]) -> std::io::Result<(u16, usize)> {
+        self.stream.write_all(request).await?;
+        self.sent += 1;
         let mut wanted = usize::MAX;
         let mut body = 0;
         let mut searched = 0_usize;
         while self.buffer.len() < wanted {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
+                let told = "the server closed the connection";
+                return Err(std::io::Error::new(std::io::ErrorKind::UnexpectedEof, told));
             }
             if wanted == usize::MAX {
                 let from = searched.saturating_sub(3);
@@ -107,15 +131,26 @@ impl Connection {
     }
 }
 
-/// A header's number, in an answer's head.
-fn number_of(head: &[u8], header: &str) -> Option<usize> {
+/// A header's value, in an answer's head.
+fn value_of<'a>(head: &'a [u8], header: &str) -> Option<&'a str> {
     let head = std::str::from_utf8(head).unwrap();
     let mut lines = head.split("\r\n");
     lines.find_map(|line| {
         let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case(header)
-            .then(|| value.trim().parse().unwrap())
+        name.eq_ignore_ascii_case(header).then(|| value.trim())
     })
+}
+
+/// A header's number, in an answer's head.
+fn number_of(head: &[u8], header: &str) -> Option<usize> {
+    value_of(head, header).map(|value| value.parse().unwrap())
+}
+
+/// Whether an answer said that its connection ends with it.
+fn said_close(answer: &[u8]) -> bool {
+    let head = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    head.and_then(|end| value_of(&answer[..end], "connection"))
+        .is_some_and(|value| value.eq_ignore_ascii_case("close"))
 }
 
 /// A request's bytes.

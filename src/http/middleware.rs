@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -183,7 +183,7 @@ fn span(about: &About) -> tracing::Span {
     }
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+pub(super) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
@@ -195,15 +195,21 @@ fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 fn finish(shared: &Shared, about: &About, started: Instant, mut response: Response) -> Response {
-    if response.status().is_client_error() || response.status().is_server_error() {
-        write_error(about, &mut response);
-    }
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    let error = is_error
+        .then(|| write_error(about, &mut response))
+        .flatten();
     let latency = started.elapsed();
     let status = response.status();
-    shared
-        .metrics
-        .record(&about.method, about.route(), status, latency);
-    log(about, status, latency);
+    contain_panic(|| {
+        if let Some(error) = &error {
+            log_failure(about, error);
+        }
+        shared
+            .metrics
+            .record(&about.method, about.route(), status, latency);
+        log(about, status, latency);
+    });
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID.clone(), about.request_id.0.clone());
     headers.insert(
@@ -217,8 +223,20 @@ fn finish(shared: &Shared, about: &About, started: Instant, mut response: Respon
     response
 }
 
+/// Keeps a request's record: its line in the log and its metrics. The answer stands by then, and what
+/// it tells of may be committed, so a panic costs no more than the record. Its hook has printed it.
+fn contain_panic(record: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(record)).is_ok() {
+        return;
+    }
+    // The metrics may be what panics; then there is no place left to tell it.
+    let _ = catch_unwind(|| {
+        metrics::counter!("faktor_http_panics_total", "part" => "record").increment(1);
+    });
+}
+
 /// Writes the problem a handler left, and turns the router's own empty 405 into one.
-fn write_error(about: &About, response: &mut Response) {
+fn write_error(about: &About, response: &mut Response) -> Option<ApiError> {
     let left = response.extensions_mut().remove::<ApiError>();
     let error = match left {
         Some(error) => error,
@@ -227,12 +245,17 @@ fn write_error(about: &About, response: &mut Response) {
             "method_not_allowed",
             "this route does not take this method; the header Allow names those it takes",
         ),
-        None => return,
+        None => return None,
     };
-    let request_id = about.request_id.as_str();
+    error.render(response, about.request_id.as_str());
+    Some(error)
+}
+
+/// What went wrong on our side, which the answer does not say.
+fn log_failure(about: &About, error: &ApiError) {
     if error.status().is_server_error() {
         tracing::error!(
-            request.id = request_id,
+            request.id = about.request_id.as_str(),
             method = %about.method,
             route = about.route(),
             status = error.status().as_u16(),
@@ -241,7 +264,6 @@ fn write_error(about: &About, response: &mut Response) {
             error.cause().unwrap_or(error.detail())
         );
     }
-    error.render(response, request_id);
 }
 
 /// One line for each request, outside its span: as JSON, a span's fields are read and written anew
@@ -301,6 +323,8 @@ fn add_page_headers(route: &str, headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, SharedString, Unit};
+
     use super::*;
 
     #[test]
@@ -363,6 +387,67 @@ mod tests {
             .to_owned();
         let text = text(response).await;
         assert!(text.contains(&id) && !text.contains("4711"), "{text}");
+    }
+
+    /// A log that panics at each line.
+    fn panicking_log() -> impl tracing::Subscriber + Send + Sync {
+        tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(|| -> std::io::Sink { panic!("the log is broken") })
+            .finish()
+    }
+
+    /// Metrics that panic when one is looked up.
+    struct PanickingMetrics;
+
+    impl metrics::Recorder for PanickingMetrics {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+            panic!("the metrics are broken")
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            panic!("the metrics are broken")
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            panic!("the metrics are broken")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_log_costs_no_answer_and_is_counted() {
+        async fn fail() -> Response {
+            ApiError::internal("the cause".to_owned()).into_response()
+        }
+        let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let _recording = metrics::set_default_local_recorder(&recorder);
+        let _logging = tracing::subscriber::set_default(panicking_log());
+
+        let response = ask(|| async { "ok" }, Duration::from_secs(10)).await;
+        assert_eq!(response.status(), 200);
+        assert!(response.headers().contains_key(&X_REQUEST_ID));
+        assert_eq!(text(response).await, "ok");
+        let response = ask(fail, Duration::from_secs(10)).await;
+        assert_eq!(response.status(), 500);
+        assert!(text(response).await.contains("\"request_id\""));
+
+        let counted = "faktor_http_panics_total{part=\"record\"} 2";
+        let text = handle.render();
+        assert!(text.contains(counted), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_metrics_costs_no_answer() {
+        let _recording = metrics::set_default_local_recorder(&PanickingMetrics);
+        let response = ask(|| async { "ok" }, Duration::from_secs(10)).await;
+        assert_eq!(response.status(), 200);
+        assert!(response.headers().contains_key(&X_REQUEST_ID));
+        assert_eq!(text(response).await, "ok");
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,14 +16,16 @@ use axum::response::Response;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use hyper::body::{Body as _, Incoming};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Duration, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::Service as _;
 use unread::Watched;
+
+use super::middleware::panic_message;
 
 mod unread;
 
@@ -86,7 +89,7 @@ pub async fn serve(
                     },
                 }
             }
-            Some(_) = connections.join_next() => {}
+            Some(ended) = connections.join_next() => notice(ended),
         }
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         metrics::gauge!("faktor_http_connections").set(connections.len() as f64);
@@ -99,14 +102,48 @@ pub async fn serve(
     }
     // Whoever comes now is refused at once.
     drop(listener);
-    let all_ended = async { while connections.join_next().await.is_some() {} };
-    let _ = timeout(limits.linger, all_ended).await;
+    let _ = timeout(limits.linger, all_ended(&mut connections)).await;
     ending.cancel();
-    while connections.join_next().await.is_some() {}
+    all_ended(&mut connections).await;
 }
 
-fn builder(idle_timeout: Duration) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+async fn all_ended(connections: &mut JoinSet<()>) {
+    while let Some(ended) = connections.join_next().await {
+        notice(ended);
+    }
+}
+
+/// No connection fails but by a panic, which leaves its client without an answer.
+fn notice(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        tell_of_panic("connection", &error.to_string());
+    }
+}
+
+fn tell_of_panic(part: &'static str, panic: &str) {
+    metrics::counter!("faktor_http_panics_total", "part" => part).increment(1);
+    tracing::error!(part, panic, "a panic cut a client off");
+}
+
+/// Runs the streams of HTTP/2, each of which is a task, and tells of those that panic.
+#[derive(Clone)]
+struct Streams;
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        tokio::spawn(async move {
+            if let Err(panic) = AssertUnwindSafe(stream).catch_unwind().await {
+                tell_of_panic("stream", &panic_message(&*panic));
+            }
+        });
+    }
+}
+
+fn builder(idle_timeout: Duration) -> Builder<Streams> {
+    let mut builder = Builder::new(Streams);
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -135,7 +172,7 @@ async fn back_off(error: &io::Error) {
 
 /// One connection, from its acceptance to its end.
 struct Connection {
-    builder: Builder<TokioExecutor>,
+    builder: Builder<Streams>,
     router: Router,
     header_timeout: Duration,
     /// From now on each answer is its connection's last.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::routing::{get, post};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -15,8 +16,11 @@ const SHORT: Duration = Duration::from_millis(100);
 const LONG: Duration = Duration::from_mins(10);
 const QUICK: &str = "GET /quick HTTP/1.1\r\nhost: a\r\n\r\n";
 const SLOW: &str = "GET /slow HTTP/1.1\r\nhost: a\r\n\r\n";
+const CRASH: &str = "GET /crash HTTP/1.1\r\nhost: a\r\n\r\n";
 /// An HTTP/2 client's first words: the preface and empty settings.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// After those: the request for `/crash` as the first stream (RFC 9113, 6.2; RFC 7541, 6).
+const HTTP2_CRASH: &[u8] = b"\0\0\x0d\x01\x05\0\0\0\x01\x82\x86\x04\x06/crash\x01\x01a";
 
 struct Server {
     address: SocketAddr,
@@ -53,6 +57,10 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let (go_on, begun) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
         let (wait, tell) = (Arc::clone(&go_on), Arc::clone(&begun));
+        let crash = {
+            let (wait, tell) = (Arc::clone(&wait), Arc::clone(&tell));
+            async move || Body::from_stream(crash(wait, tell).into_stream())
+        };
         let slow = move || async move {
             tell.add_permits(1);
             wait.acquire().await.unwrap().forget();
@@ -61,7 +69,8 @@ impl Server {
         let router = Router::new()
             .route("/quick", get(async || "quick"))
             .route("/read", post(async |body: String| body))
-            .route("/slow", get(slow));
+            .route("/slow", get(slow))
+            .route("/crash", get(crash));
         let limits = Limits {
             header_timeout,
             idle_timeout,
@@ -90,6 +99,13 @@ impl Server {
         self.stopping.cancel();
         in_time(self.task).await.unwrap();
     }
+}
+
+/// A body that panics in place of its first byte, outside of any handler.
+async fn crash(wait: Arc<Semaphore>, tell: Arc<Semaphore>) -> Result<&'static str, Infallible> {
+    tell.add_permits(1);
+    wait.acquire().await.unwrap().forget();
+    panic!("the body is broken")
 }
 
 async fn in_time<T>(what: impl Future<Output = T>) -> T {
@@ -233,6 +249,68 @@ async fn a_request_that_was_on_its_way_at_a_stop_is_answered_and_told_that_it_is
         assert!(answer.ends_with("quick"), "{answer}");
     }
     in_time(server.task).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_by_a_panic_is_counted_and_costs_no_other() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let server = Server::start(10, LONG, LONG).await;
+    let mut other = server.connect(QUICK).await;
+    read_until(&mut other, "quick").await;
+    server.go_on.add_permits(1);
+    closed(server.connect(CRASH).await).await;
+    other.write_all(QUICK.as_bytes()).await.unwrap();
+    read_until(&mut other, "quick").await;
+    in_time(counted(&recorder, "connection")).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_of_http2_that_ends_by_a_panic_is_counted() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let server = Server::start(10, LONG, LONG).await;
+    let client = server.connect([HTTP2, HTTP2_CRASH].concat()).await;
+    server.go_on.add_permits(1);
+    in_time(counted(&recorder, "stream")).await;
+    drop(client);
+    server.stop().await;
+    assert_eq!(panics(&recorder, "connection"), 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_by_a_panic_while_the_node_stops_is_counted() {
+    for linger in [Duration::ZERO, LONG] {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let _recording = metrics::set_default_local_recorder(&recorder);
+        let server = Server::start_lingering(10, LONG, LONG, linger).await;
+        let stream = server.connect(CRASH).await;
+        server.begun.acquire().await.unwrap().forget();
+        server.stopping.cancel();
+        while TcpStream::connect(server.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        server.go_on.add_permits(1);
+        closed(stream).await;
+        in_time(server.task).await.unwrap();
+        assert_eq!(panics(&recorder, "connection"), 1, "{linger:?}");
+    }
+}
+
+/// Resolves when a panic was counted that cost such a part.
+async fn counted(recorder: &PrometheusRecorder, part: &str) {
+    while panics(recorder, part) == 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// How many panics were counted that cost such a part.
+fn panics(recorder: &PrometheusRecorder, part: &str) -> u64 {
+    let metrics = recorder.handle().render();
+    let name = format!("faktor_http_panics_total{{part=\"{part}\"}} ");
+    let count = metrics.lines().find_map(|line| line.strip_prefix(&name));
+    count.map_or(0, |count| count.parse().unwrap())
 }
 
 #[tokio::test]
