@@ -8,6 +8,8 @@ mod changes;
 #[path = "domain_state_machine/commands.rs"]
 mod commands;
 mod domain_fixture;
+#[path = "domain_state_machine/pages.rs"]
+mod pages;
 #[path = "domain_state_machine/paying.rs"]
 mod paying;
 #[path = "domain_state_machine/requests.rs"]

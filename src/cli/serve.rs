@@ -18,10 +18,13 @@ pub(super) async fn run(config: Config) -> Result<(), Failure> {
     tracing::info!(server.url = app.public_url, server.address = %app.address, "listening on http://{}", app.address);
     if let Some(setup_url) = &app.setup_url {
         // A secret, so it goes to the terminal and not into the log.
-        writeln!(
+        let printed = writeln!(
             io::stdout(),
             "There is no user yet. Open this link once to make the first administrator:\n{setup_url}"
-        )?;
+        );
+        if let Err(error) = printed {
+            tracing::error!(%error, "the link that makes the first administrator could not be printed; set FAKTOR_ADMIN_EMAIL and FAKTOR_ADMIN_PASSWORD");
+        }
     }
     let outcome = stop.or_failure_of(&app).await;
     tracing::info!("draining; Ctrl-C again ends at once, and nothing acknowledged is lost");

@@ -5,20 +5,21 @@
     clippy::expect_used,
     reason = "what a test relies on ends the test"
 )]
+
 mod node;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 
 use faktor::actors::invoices::ExecuteError;
 use faktor::actors::root::TreeNode;
 use faktor::clock::{Clock, new_uuid};
-use faktor::config::{self};
 use faktor::domain::ids::{InvoiceId, OrganizationId};
 use faktor::domain::invoice::command::Command;
 use faktor::domain::invoice::decide::Refusal;
 use faktor::domain::invoice::{Invoice, Status};
 use faktor::outbound::mail::MailError;
 use faktor::store::StoreError;
-use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 use crate::node::{Node, eventually, finalize, pay, request, send};
 

@@ -1,6 +1,5 @@
 //! A node on a store that can be made to fail, and what is asked of it.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,12 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use faktor::actors::auth_cache::AuthHandle;
 use faktor::actors::invoices::{ExecuteError, Executed, InvoicesHandle};
-use faktor::actors::root::{Foundation, Parts, RunningActors, TreeNode};
+use faktor::actors::root::{Foundation, Parts, RunningActors};
 use faktor::clock::{Clock, new_uuid, random_hex};
 use faktor::config::{self, Config};
 use faktor::domain::ids::{InvoiceId, OrganizationId};
 use faktor::domain::invoice::command::{Command, IdempotencyKey, Initiator, Request, SendRequest};
-use faktor::domain::invoice::decide::Refusal;
 use faktor::domain::invoice::entry::Recorded;
 use faktor::domain::invoice::event::PublicEvent;
 use faktor::domain::invoice::{Content, Invoice, Line, Status};
@@ -22,7 +20,7 @@ use faktor::domain::party::{
     Issuer, Locale, MailTexts, Metadata, Organization, PageSize, Party, Rounding,
 };
 use faktor::domain::tax::Tax;
-use faktor::outbound::mail::{Mail, MailError, MemoryMail};
+use faktor::outbound::mail::{Mail, MemoryMail};
 use faktor::outbound::media::{FileMedia, Media};
 use faktor::outbound::payment::Payments;
 use faktor::outbound::payment::sandbox::{SandboxOptions, SandboxProvider};

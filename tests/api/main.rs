@@ -6,6 +6,7 @@
     reason = "a test ends where it can't go on"
 )]
 
+mod content;
 mod contract;
 mod defects;
 mod events;
