@@ -89,7 +89,7 @@ impl Cluster {
             setup,
         };
         for _ in 0..cluster.setup.nodes {
-            cluster.add().await;
+            cluster.add();
         }
         arrange(&mut cluster.nodes);
         // The first one makes the store and its first user.
@@ -101,13 +101,13 @@ impl Cluster {
     }
 
     /// One more node, which is not started yet.
-    pub(crate) async fn add(&mut self) -> usize {
+    pub(crate) fn add(&mut self) -> usize {
         let index = self.nodes.len();
         let name = format!("n{}", index + 1);
         let environment = self.environment(&name);
         let mut node = Node::new(name, self.directory.path(), environment);
         if let Some(wires) = &mut self.wires {
-            let (listen, advertise) = wires.add().await;
+            let (listen, advertise) = wires.add();
             node.set("FAKTOR__CLUSTER__LISTEN", listen.to_string());
             node.set("FAKTOR__CLUSTER__ADVERTISE", advertise.to_string());
         }

@@ -176,7 +176,7 @@ impl Trial {
 
     /// One more node.
     pub(crate) async fn join(&mut self) -> usize {
-        let node = self.cluster.add().await;
+        let node = self.cluster.add();
         self.note(&format!("n{} joins", node + 1));
         self.cluster.start_nodes(&[node]).await;
         self.cluster.ready().await;

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -31,6 +31,8 @@ pub(crate) struct Links {
     wires: watch::Sender<Wires>,
     /// Aborted with this.
     proxies: JoinSet<()>,
+    /// They keep the ports of nodes and proxies from everybody else while nobody listens there.
+    reserved: Vec<TcpSocket>,
 }
 
 impl Links {
@@ -38,15 +40,13 @@ impl Links {
         Self {
             wires: watch::Sender::new(Wires::default()),
             proxies: JoinSet::new(),
+            reserved: Vec::new(),
         }
     }
 
     /// Where the next node has to listen, and which address it has to tell the others.
-    pub(crate) async fn add(&mut self) -> (SocketAddr, SocketAddr) {
-        let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let behind = free.local_addr().expect("its address");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("its address");
+    pub(crate) fn add(&mut self) -> (SocketAddr, SocketAddr) {
+        let (behind, address) = (self.reserve(), self.reserve());
         let node = self.wires.borrow().processes.len();
         self.wires.send_modify(|wires| wires.processes.push(None));
         let way = Way {
@@ -54,9 +54,21 @@ impl Links {
             address,
             behind,
         };
-        drop(listener);
         self.proxies.spawn(accept(way, self.wires.subscribe()));
         (behind, address)
+    }
+
+    /// An address at which others can listen who may use it again (`SO_REUSEADDR`), and nobody gets it
+    /// by chance.
+    fn reserve(&mut self) -> SocketAddr {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_reuseaddr(true).expect("an option");
+        socket
+            .bind(([127, 0, 0, 1], 0).into())
+            .expect("a free port");
+        let address = socket.local_addr().expect("its address");
+        self.reserved.push(socket);
+        address
     }
 
     /// The node's process, or none: then its port refuses, as that of a dead process does.

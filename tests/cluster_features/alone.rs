@@ -14,8 +14,8 @@ const LEASE_MS: &str = "3000";
 const LISTEN: &str = "FAKTOR__CLUSTER__LISTEN";
 
 /// One more node, as on another machine: they share nothing but the database.
-async fn elsewhere(site: &mut Site) -> usize {
-    let node = site.cluster.add().await;
+fn elsewhere(site: &mut Site) -> usize {
+    let node = site.cluster.add();
     let data_dir = site.cluster.directory().join(format!("data-{node}"));
     site.cluster.nodes[node].set("FAKTOR__STORAGE__DATA_DIR", data_dir.display().to_string());
     node
@@ -40,7 +40,7 @@ async fn of_two_nodes_that_work_alone_the_later_one_goes_on_and_none_mixes_with_
     let id = site.draft(0).await;
 
     // The second one takes the first one's place.
-    let second = elsewhere(&mut site).await;
+    let second = elsewhere(&mut site);
     shorten(&mut site.cluster.nodes[second..]);
     let began = Instant::now();
     site.cluster.start_nodes(&[second]).await;
@@ -55,7 +55,7 @@ async fn of_two_nodes_that_work_alone_the_later_one_goes_on_and_none_mixes_with_
     );
 
     // A node of a cluster waits for its end, and gives up.
-    let member = elsewhere(&mut site).await;
+    let member = elsewhere(&mut site);
     shorten(&mut site.cluster.nodes[member..]);
     site.cluster.nodes[member].set(LISTEN, "127.0.0.1:0");
     let (said, took) = refused(&mut site.cluster, member).await;

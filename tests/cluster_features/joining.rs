@@ -33,7 +33,7 @@ async fn a_second_node_of_a_name_is_refused_and_a_dead_ones_name_is_free_at_once
         ..Setup::of(2)
     };
     let mut site = Site::start(setup).await;
-    let twin = site.cluster.add().await;
+    let twin = site.cluster.add();
     site.cluster.nodes[twin].set("FAKTOR__CLUSTER__NODE_NAME", "n1");
     let (said, took) = refused(&mut site.cluster, twin).await;
     assert!(
@@ -87,7 +87,7 @@ async fn a_node_with_another_cookie_or_without_tls_owns_nothing() {
         ..Setup::of(2)
     };
     let mut site = Site::start(setup).await;
-    let stranger = site.cluster.add().await;
+    let stranger = site.cluster.add();
     let cookie = "FAKTOR__CLUSTER__COOKIE";
     site.cluster.nodes[stranger].set(cookie, "another-cookie-of-a-test");
     let (said, _) = refused(&mut site.cluster, stranger).await;
@@ -129,7 +129,7 @@ fn tls(cluster: &mut Cluster, node: usize, certificate: &str, key: &str) {
 async fn certificates_that_do_not_work_are_named_at_the_start() {
     let _turn = turn().await;
     let mut site = Site::start(Setup::of(2)).await;
-    let wrong = site.cluster.add().await;
+    let wrong = site.cluster.add();
     for (certificate, key, named) in [
         ("missing", "node", "missing.pem can't be used for TLS"),
         ("node", "stranger", "node.pem can't be used for TLS"),
