@@ -378,10 +378,17 @@ impl InvoiceActor {
                     recorded,
                     events,
                 };
-                Ok(self.persist(state, commit).await.unwrap_or_else(|error| {
-                    tracing::warn!(invoice.id = %state.id, %error, "a number could not be noted; tried again later");
-                    invoice
-                }))
+                match self.persist(state, commit).await {
+                    Err(
+                        error @ (StoreError::NotOwner
+                        | StoreError::Conflict
+                        | StoreError::Unavailable { .. }),
+                    ) => {
+                        tracing::warn!(invoice.id = %state.id, %error, "a number could not be noted; tried again later");
+                        Ok(invoice)
+                    }
+                    persisted => Ok(persisted?),
+                }
             }
             Step::Replayed { .. } | Step::Unchanged => Ok(invoice),
         }

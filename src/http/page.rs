@@ -208,13 +208,7 @@ async fn pay(
         Err(ExecuteError::Refused(
             Refusal::AlreadyPaid | Refusal::AlreadyVoid | Refusal::InvoiceNotOpen { .. },
         )) => return Ok(back()),
-        Err(ExecuteError::Refused(Refusal::PaymentInProgress)) => {
-            return Ok(notice(
-                StatusCode::CONFLICT,
-                "A payment is under way",
-                "This invoice is being paid at this moment. Please go back and look again in a minute.",
-            ));
-        }
+        Err(ExecuteError::Refused(Refusal::PaymentInProgress)) => return Ok(is_being_paid()),
         Err(error) => return Err(error.into()),
     }
     let (organization, id) = (published.invoice.organization, published.invoice.id);
@@ -223,10 +217,14 @@ async fn pay(
         let invoice = &published.invoice;
         payment_url(invoice, app.clock.now()).is_some()
             || !invoice.due().is_positive()
+            || invoice.charge_in_flight().is_some()
             || gave_up(invoice)
     });
     let published = reached.await?;
     let invoice = &published.invoice;
+    if invoice.charge_in_flight().is_some() {
+        return Ok(is_being_paid());
+    }
     match payment_url(invoice, app.clock.now()) {
         Some(url) => Ok(Redirect::to(url).into_response()),
         None if !invoice.due().is_positive() => Ok(back()),
@@ -241,6 +239,14 @@ async fn pay(
             "This takes longer than usual. Please go back and try again in a moment.",
         )),
     }
+}
+
+fn is_being_paid() -> Response {
+    notice(
+        StatusCode::CONFLICT,
+        "A payment is under way",
+        "This invoice is being paid at this moment. Please go back and look again in a while.",
+    )
 }
 
 /// A page with a sentence, for a person who can't go on.
@@ -265,6 +271,6 @@ fn payment_url(invoice: &Invoice, now: Timestamp) -> Option<&str> {
         .payment
         .link
         .as_deref()
-        .filter(|link| link.takes(due, now))
+        .filter(|link| link.takes(due, now) && invoice.charge_in_flight().is_none())
         .map(|link| link.url.as_str())
 }

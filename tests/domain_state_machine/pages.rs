@@ -3,12 +3,12 @@
 use faktor::domain::invoice::PaymentStatus;
 use faktor::domain::invoice::command::Command;
 use faktor::domain::invoice::decide::{Refusal, Step};
-use faktor::domain::invoice::effect::EffectKindName as Kind;
+use faktor::domain::invoice::effect::{ChargeState, EffectKindName as Kind};
 use jiff::SignedDuration;
 
 use crate::commands::{link, money};
 use crate::paying::{decline, received};
-use crate::story::{Story, pay, record, send, send_to};
+use crate::story::{Story, pay, record, send, send_to, void};
 
 #[test]
 fn once_paid_the_payment_page_is_taken_down_and_the_document_is_made_anew() {
@@ -46,8 +46,21 @@ fn a_charge_waits_until_nobody_can_pay_on_the_page_any_more() {
     // As long as the provider has not said that the page is closed, it may be paid there.
     let story = story.failed(Kind::ExpirePaymentLink, false, true);
     assert!(!story.due().contains(&Kind::Charge));
+    // When that is given up, so is the charge, which surely was not made.
     let parked = story.clone().failed(Kind::ExpirePaymentLink, true, false);
-    assert!(!parked.due().contains(&Kind::Charge));
+    let charge = parked.effect_id(Kind::Charge);
+    assert!(matches!(
+        parked.invoice().charge_outcome(&charge),
+        ChargeState::Parked(error) if !error.outcome_unknown
+    ));
+    assert!(parked.due().is_empty());
+    assert!(parked.ask(void()).is_ok());
+    for again in [pay(), Command::Retry] {
+        let again = parked.clone().then(again);
+        assert_eq!(again.due(), [Kind::ExpirePaymentLink]);
+        let again = again.done(Kind::ExpirePaymentLink);
+        assert_eq!(again.due(), [Kind::Charge]);
+    }
     // Nor is another one made meanwhile.
     assert_eq!(
         story.ask(Command::OfferPayment),
@@ -86,9 +99,49 @@ fn what_was_paid_on_the_page_is_not_charged_as_well() {
     assert_eq!(told.invoice().payment.received.len(), 1);
     assert!(!told.pending().contains(&Kind::ExpirePaymentLink));
 
-    // After a part of it there is another amount to ask for.
+    // After a part of it there is another amount to ask for, and another page.
+    let charge = waiting.effect_id(Kind::Charge);
     let part = waiting.then(record(1));
     assert!(!part.pending().contains(&Kind::Charge));
+    assert!(part.pending().contains(&Kind::PaymentLink));
+    assert!(matches!(
+        part.invoice().charge_outcome(&charge),
+        ChargeState::Declined { code, .. } if code == "amount_changed"
+    ));
+}
+
+#[test]
+fn a_charge_that_waited_is_as_old_as_the_end_of_its_waiting() {
+    let story = Story::open()
+        .then(send())
+        .done(Kind::PaymentLink)
+        .then(pay())
+        .after(SignedDuration::from_hours(30));
+    let story = story.done(Kind::ExpirePaymentLink);
+    assert_eq!(story.effect(Kind::Charge).requested_at, story.now);
+}
+
+#[test]
+fn a_page_that_comes_late_is_not_shown_beside_another() {
+    let story = Story::open()
+        .then(Command::OfferPayment)
+        .failed(Kind::PaymentLink, true, true);
+    let late = story.effect_id(Kind::PaymentLink);
+    let story = story.then(Command::OfferPayment);
+    let effects = &story.invoice().effects;
+    let shown = effects.iter().rfind(|effect| effect.id != late).unwrap();
+    let effect = shown.id.clone();
+    let complete = |effect, page: &str| Command::CompletePaymentLink {
+        effect,
+        link: link(page, money(11_900)),
+    };
+    let story = story
+        .then(complete(effect, "cs_shown"))
+        .then(Command::Retry)
+        .then(complete(late, "cs_late"));
+    assert_eq!(story.expiring(), ["cs_late"]);
+    let link = story.invoice().payment.link.as_ref().unwrap();
+    assert_eq!((link.active, link.id.as_str()), (true, "cs_shown"));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use faktor::domain::invoice::decide::{Refusal, Step};
 use faktor::domain::invoice::effect::{ChargeState, EffectKindName as Kind};
 use faktor::domain::invoice::{PaymentStatus, Status};
 use faktor::domain::money::Money;
+use jiff::SignedDuration;
 use jiff::civil::date;
 
 use crate::commands::{money, provider_payment};
@@ -258,6 +259,19 @@ fn a_charge_that_failed_is_not_tried_again_once_the_money_came_in_otherwise() {
     );
     let failed = in_flight.failed(Kind::Charge, false, false);
     assert!(!failed.pending().contains(&Kind::Charge));
+
+    // It may have begun its next attempt.
+    let again = Story::open()
+        .then(pay())
+        .failed(Kind::Charge, false, false)
+        .after(SignedDuration::from_secs(1))
+        .then(record(1_900));
+    assert!(again.pending().contains(&Kind::Charge));
+    let declined = again.failed(Kind::Charge, false, false);
+    assert!(
+        !declined.pending().contains(&Kind::Charge),
+        "for what was due before it is not tried again"
+    );
 
     let partly = Story::open()
         .then(pay())

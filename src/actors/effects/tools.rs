@@ -22,6 +22,9 @@ use crate::outbound::mail::{Attachment, MailError, OutgoingMail};
 use crate::outbound::payment::{ChargeOutcome, ChargeRequest, LinkEnd, LinkRequest, ProviderError};
 use crate::render::{self, RenderContext};
 
+/// How long until it is asked again what came of a payment that takes days.
+const PAYMENT_UNDER_WAY: SignedDuration = SignedDuration::from_hours(1);
+
 /// How long an effect that found no room waits.
 const POSTPONE: SignedDuration = SignedDuration::from_secs(2);
 
@@ -129,6 +132,9 @@ impl EffectTools {
         let effect = effect.id.clone();
         match self.ask_provider(task).await? {
             PaymentOutcome::LinkEnded(LinkEnd::Closed) => Ok(Command::CompleteEffect { effect }),
+            PaymentOutcome::LinkEnded(LinkEnd::UnderWay) => {
+                Err(Failure::Postponed(self.later(PAYMENT_UNDER_WAY)))
+            }
             PaymentOutcome::LinkEnded(LinkEnd::Paid {
                 payment_id,
                 amount,

@@ -153,7 +153,7 @@ pub enum Command {
     },
     /// The provider says money came in: a charge's reply or a webhook.
     ReceiveProviderPayment {
-        /// The charge this answers, if one of ours.
+        /// The charge this answers, or the taking down of a page, if one of ours.
         effect: Option<EffectId>,
         payment: ProviderPayment,
         amount: Money,

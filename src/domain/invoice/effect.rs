@@ -149,10 +149,21 @@ impl PendingEffect {
         is_charge && (!self.parked || unknown)
     }
 
+    pub(super) const fn is_closing(&self) -> bool {
+        matches!(self.kind, EffectKind::ExpirePaymentLink { .. })
+    }
+
+    /// With all its attempts before it again.
+    pub(super) const fn begin_anew(&mut self, at: Timestamp) {
+        self.parked = false;
+        self.attempts = 0;
+        self.next_attempt_at = at;
+    }
+
     /// Whether this is the taking down of a page beside which the other effect would be a second way
     /// to pay. One that was given up holds up charges only: an operator has to look at it.
-    pub(super) const fn holds_up(&self, other: &Self) -> bool {
-        matches!(self.kind, EffectKind::ExpirePaymentLink { .. })
+    const fn holds_up(&self, other: &Self) -> bool {
+        self.is_closing()
             && match other.kind {
                 EffectKind::Charge { .. } => true,
                 EffectKind::PaymentLink { .. } => !self.parked,
@@ -207,6 +218,28 @@ pub enum ChargeState {
 }
 
 impl Invoice {
+    /// Whether an attempt at this charge or page surely never began: it was held up from the first.
+    pub(super) fn was_never_tried(&self, effect: &PendingEffect) -> bool {
+        let is_charge = matches!(effect.kind, EffectKind::Charge { .. });
+        effect.last_error.is_none()
+            && self.effects.iter().any(|closing| {
+                closing.id.sequence < effect.id.sequence
+                    && closing.holds_up(effect)
+                    // A page was not held up while this was given up for a while.
+                    && (is_charge || closing.last_error.is_none())
+            })
+    }
+
+    /// The charges that wait for a page to be taken down, and did from the first.
+    pub(super) fn charges_never_tried(&self) -> impl Iterator<Item = &EffectId> {
+        let charges = self.effects.iter().filter(|effect| {
+            matches!(effect.kind, EffectKind::Charge { .. })
+                && !effect.parked
+                && self.was_never_tried(effect)
+        });
+        charges.map(|charge| &charge.id)
+    }
+
     /// How the charge with this id stands.
     pub fn charge_outcome(&self, id: &EffectId) -> ChargeState {
         if let Some(effect) = self.effect(id) {

@@ -95,7 +95,8 @@ pub enum Entry {
         effect: EffectId,
         payment: ProviderPayment,
     },
-    /// Money came in; `effect` is the charge that brought it.
+    /// Money came in; `effect` is the charge that brought it, or the taking down of the page on which it
+    /// had been paid.
     PaymentReceived {
         effect: Option<EffectId>,
         payment: Payment,

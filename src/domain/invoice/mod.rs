@@ -145,7 +145,7 @@ pub struct ProviderPayment {
 #[serde(rename_all = "snake_case")]
 pub enum PaymentStatus {
     Unpaid,
-    /// A charge is under way at the provider.
+    /// A charge is under way, or waits until nobody can pay on a page.
     Processing,
     PartiallyPaid,
     Paid,

@@ -56,6 +56,8 @@ pub struct LinkRequest {
 pub enum LinkEnd {
     /// Nobody has paid there, nor can any more.
     Closed,
+    /// A bank's transfer or debit was begun there, which takes days: ask again.
+    UnderWay,
     /// It had been paid before.
     Paid {
         payment_id: String,
@@ -162,8 +164,7 @@ impl Payments {
         }
     }
 
-    /// Takes the page down; one that is gone is fine. While a payment of it is under way it is not
-    /// available.
+    /// Takes the page down; one that is gone is fine.
     pub async fn expire_link(&self, link_id: &str) -> Result<LinkEnd, ProviderError> {
         match self {
             Self::Sandbox(sandbox) => sandbox.expire_link(link_id).await,

@@ -76,8 +76,9 @@ pub(super) fn complete(invoice: &Invoice, id: &EffectId) -> Vec<Entry> {
     }
 }
 
-/// Tries again later, or gives up. A charge that surely was not made is not tried again once the
-/// invoice needs no money.
+/// Tries again later, or gives up. A charge that surely was not made is not tried again once another
+/// amount is due. When a page could not be taken down, the charges that waited for that are given up with
+/// it.
 pub(super) fn fail(
     invoice: &Invoice,
     id: &EffectId,
@@ -97,8 +98,11 @@ pub(super) fn fail(
         .is_some_and(|last| last.outcome_unknown);
     error.outcome_unknown |= unknown_before && !error.permanent && asks_provider(&effect.kind);
     let owing = matches!(invoice.status(), Status::Open | Status::Uncollectible);
-    let charge = matches!(effect.kind, EffectKind::Charge { .. });
-    if charge && !owing && !error.outcome_unknown {
+    let needless = match effect.kind {
+        EffectKind::Charge { amount, .. } => !owing || amount != invoice.due(),
+        _ => false,
+    };
+    if needless && !error.outcome_unknown {
         let EffectError { code, detail, .. } = error;
         return vec![Entry::ChargeFailed {
             effect: id,
@@ -107,15 +111,30 @@ pub(super) fn fail(
         }];
     }
     let last = effect.attempts.saturating_add(1) >= max_attempts;
-    vec![if error.permanent || last {
-        Entry::EffectParked { effect: id, error }
-    } else {
-        Entry::EffectFailed {
+    if !(error.permanent || last) {
+        return vec![Entry::EffectFailed {
             effect: id,
             error,
             retry_at,
-        }
-    }]
+        }];
+    }
+    let mut entries = Vec::new();
+    if effect.is_closing() {
+        entries.extend(invoice.charges_never_tried().map(|charge| {
+            let detail = format!("the payment page could not be taken down: {}", error.detail);
+            Entry::EffectParked {
+                effect: charge.clone(),
+                error: EffectError {
+                    code: error.code.clone(),
+                    detail,
+                    permanent: false,
+                    outcome_unknown: false,
+                },
+            }
+        }));
+    }
+    entries.push(Entry::EffectParked { effect: id, error });
+    entries
 }
 
 const fn asks_provider(kind: &EffectKind) -> bool {

@@ -93,9 +93,7 @@ impl Invoice {
             .iter_mut()
             .filter(|effect| effects.contains(&effect.id))
         {
-            effect.parked = false;
-            effect.attempts = 0;
-            effect.next_attempt_at = at;
+            effect.begin_anew(at);
             mail |= matches!(effect.kind, EffectKind::Mail { .. });
             charge |= matches!(effect.kind, EffectKind::Charge { .. });
         }

@@ -139,9 +139,8 @@ impl Invoice {
             Entry::DocumentStored { effect, stored } => self.store_document(effect, stored),
             Entry::PaymentLinkRequested => self.schedule_link(at),
             Entry::PaymentLinkCreated { effect, link } => self.link_created(effect, link, at),
-            Entry::PaymentLinkExpired { effect } | Entry::NoticeSent { effect, .. } => {
-                self.drop_effect(effect);
-            }
+            Entry::PaymentLinkExpired { effect } => self.page_closed(effect, at),
+            Entry::NoticeSent { effect, .. } => self.drop_effect(effect),
             Entry::MailSent { effect, message_id } => self.mail_sent(effect, message_id, at),
             Entry::ChargeRequested {
                 payment_method,

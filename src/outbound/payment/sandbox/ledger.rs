@@ -346,8 +346,8 @@ impl Ledger {
         rows.into_iter().next().map(row::session).transpose()
     }
 
-    /// Closes an open session; one that is paid, expired or unknown stays as it is.
-    /// The charge by which it had been paid, if it was.
+    /// Closes an open session; one that is paid, expired or unknown stays as it is. Gives the charge by
+    /// which it had been paid, if it was.
     pub(super) async fn expire_session(&self, id: &str) -> Result<Option<Charge>, LedgerError> {
         if !self.exists() {
             return Ok(None);

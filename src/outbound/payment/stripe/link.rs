@@ -99,7 +99,12 @@ pub(super) async fn expire(wire: &Wire, id: &str) -> Result<LinkEnd, ProviderErr
     let path = format!("checkout/sessions/{id}");
     let session = wire.get::<Session>(&path, &Form::new()).await?.object;
     match (session.status.as_deref(), session.payment_status.as_deref()) {
-        (Some("open"), _) => Err(Failure::Refused(refused).into()),
+        (Some("open"), _) => Err(ProviderError::Unavailable {
+            detail: format!(
+                "page {id} is still open: {}",
+                ProviderError::from(Failure::Refused(refused))
+            ),
+        }),
         (Some("complete"), Some("paid")) => paid(session),
         (Some("complete"), Some("unpaid")) => under_way(wire, session).await,
         _ => Ok(LinkEnd::Closed),
@@ -114,9 +119,7 @@ async fn under_way(wire: &Wire, session: Session) -> Result<LinkEnd, ProviderErr
     match charge::retrieve(wire, payment).await?.status {
         charge::Status::Succeeded => paid(session),
         charge::Status::Canceled | charge::Status::RequiresPaymentMethod => Ok(LinkEnd::Closed),
-        _ => Err(ProviderError::Unavailable {
-            detail: format!("payment {payment} is being made on the page"),
-        }),
+        _ => Ok(LinkEnd::UnderWay),
     }
 }
 

@@ -99,7 +99,7 @@ async fn taking_down_a_page_that_was_paid_says_by_what() {
         // A debit takes days: it is under way, then there or not.
         (
             vec![refused.clone(), session("unpaid"), payment("processing")],
-            None,
+            Some(LinkEnd::UnderWay),
         ),
         (
             vec![refused.clone(), session("unpaid"), payment("succeeded")],
