@@ -62,7 +62,7 @@ struct PayInput {
             headers(("ETag" = String))),
         (status = 202, description = "The outcome is not known yet: `payment.status` is processing",
             body = InvoiceBody, headers(("ETag" = String))),
-        (status = 402, description = "The charge was declined; `code` is the provider's",
+        (status = 402, description = "The charge was declined; `code` is the provider's, or `amount_changed` when another amount was due before it began",
             body = crate::http::error::ProblemBody, content_type = "application/problem+json"),
         (status = 424, description = "The provider failed",
             body = crate::http::error::ProblemBody, content_type = "application/problem+json"),
