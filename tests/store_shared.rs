@@ -295,6 +295,31 @@ mod shared {
         alone.close().await.unwrap();
     }
 
+    #[tokio::test]
+    async fn a_file_that_others_have_locked_is_waited_for_at_the_start() {
+        use sqlx::{Connection as _, Executor as _};
+
+        // Longer than a statement waits.
+        const LOCKED: Duration = Duration::from_secs(6);
+        let directory = tempfile::tempdir().unwrap();
+        let (_, handle) = open(directory.path(), true).await.unwrap();
+        handle.close().await.unwrap();
+        let options = sqlx::sqlite::SqliteConnectOptions::new()
+            .filename(directory.path().join("faktor.db"))
+            .pragma("locking_mode", "EXCLUSIVE");
+        let mut other = sqlx::SqliteConnection::connect_with(&options)
+            .await
+            .unwrap();
+        other.execute("BEGIN EXCLUSIVE").await.unwrap();
+        let unlocking = async {
+            tokio::time::sleep(LOCKED).await;
+            other.close().await.unwrap();
+        };
+        let (opened, ()) = tokio::join!(open(directory.path(), true), unlocking);
+        let (_, handle) = opened.unwrap();
+        handle.close().await.unwrap();
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_write_waits_for_another_nodes_transaction() {
         use sqlx::{Connection, Executor};

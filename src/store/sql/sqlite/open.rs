@@ -29,6 +29,9 @@ const OPENING_TIMEOUT: Duration = Duration::from_mins(5);
 const OPENING_PAUSE: Duration = Duration::from_millis(10);
 /// How long to wait for a program that holds the database, such as a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a process that opens a shared file bears that others have it locked: one that is stopped in
+/// the middle of a write, or that reads the log of one that was killed.
+const LOCKED_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a read waits for a connection.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Readers that nobody needs are closed after this.
@@ -114,18 +117,28 @@ impl SqliteStore {
         } else {
             None
         };
-        let mut connection = writing.connect().await.map_err(fault)?;
-        migrate(&mut connection).await?;
+        let deadline = Instant::now()
+            + if shared {
+                LOCKED_TIMEOUT
+            } else {
+                Duration::ZERO
+            };
+        let (mut connection, last_place) = by(deadline, async || {
+            let mut connection = writing.connect().await.map_err(fault)?;
+            migrate(&mut connection).await?;
+            let last_place = sqlx::query_scalar("SELECT COALESCE(MAX(sequence), 0) FROM feed")
+                .fetch_one(&mut connection)
+                .await
+                .map_err(fault)?;
+            Ok((connection, last_place))
+        })
+        .await?;
         drop(opening);
-        let last_place = sqlx::query_scalar("SELECT COALESCE(MAX(sequence), 0) FROM feed")
-            .fetch_one(&mut connection)
-            .await
-            .map_err(fault)?;
         let turns = if shared {
             // The writer waits for its turn by itself.
             writing = writing.busy_timeout(Duration::ZERO);
             connection.close().await.map_err(fault)?;
-            connection = writing.connect().await.map_err(fault)?;
+            connection = by(deadline, async || writing.connect().await.map_err(fault)).await?;
             Turns::Shared
         } else {
             Turns::Alone
@@ -147,6 +160,21 @@ impl SqliteStore {
         );
         let database = Database::Sqlite(Sqlite::new(reader, writer, turns, last_place));
         Ok(stores(database, Some(lock)))
+    }
+}
+
+/// Opens, again and again until the deadline while the file is not available.
+async fn by<T>(
+    deadline: Instant,
+    open: impl AsyncFn() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    loop {
+        match open().await {
+            Err(StoreError::Unavailable { .. }) if Instant::now() < deadline => {
+                sleep(OPENING_PAUSE).await;
+            }
+            settled => return settled,
+        }
     }
 }
 
