@@ -22,11 +22,11 @@ struct Data {
 }
 
 /// A payment intent, or a checkout session with its payment's id beside its own.
-#[derive(Deserialize)]
-struct Object {
-    id: String,
+#[derive(Debug, Deserialize)]
+pub(super) struct Object {
+    pub(super) id: String,
     #[serde(default)]
-    payment_intent: Option<String>,
+    pub(super) payment_intent: Option<String>,
     /// In the provider's units, as are the two below.
     #[serde(default)]
     amount: Option<i64>,
@@ -36,9 +36,9 @@ struct Object {
     /// Of a session.
     #[serde(default)]
     amount_total: Option<i64>,
-    /// Of a session: `paid`, or `unpaid` while a bank transfer or debit is under way.
+    /// Of a session: `paid`, or `unpaid` while a bank transfer or debit is under way, and after it failed.
     #[serde(default)]
-    payment_status: Option<String>,
+    pub(super) payment_status: Option<String>,
     #[serde(default)]
     currency: Option<String>,
     #[serde(default)]
@@ -47,7 +47,7 @@ struct Object {
     last_payment_error: Option<PaymentError>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 struct Metadata {
     #[serde(default)]
     invoice: Option<String>,
@@ -55,7 +55,7 @@ struct Metadata {
     effect: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 struct PaymentError {
     #[serde(default)]
     code: Option<String>,
@@ -122,6 +122,24 @@ fn succeeded(object: Object, amount: ReadAmount) -> Result<ProviderEventKind, We
     let Some((invoice, effect)) = read_metadata(&object)? else {
         return Ok(ProviderEventKind::Ignored);
     };
+    Ok(ProviderEventKind::PaymentSucceeded {
+        invoice,
+        effect,
+        amount: paid(&object, amount)?,
+        payment_id: object.payment_id(),
+        method: super::CARD.to_owned(),
+    })
+}
+
+impl Object {
+    /// The same for a session and its payment, so that it is booked once.
+    pub(super) fn payment_id(self) -> String {
+        self.payment_intent.unwrap_or(self.id)
+    }
+}
+
+/// What came in.
+pub(super) fn paid(object: &Object, amount: ReadAmount) -> Result<Money, WebhookError> {
     let currency: Currency = object
         .currency
         .as_deref()
@@ -134,15 +152,8 @@ fn succeeded(object: Object, amount: ReadAmount) -> Result<ProviderEventKind, We
         .or(object.amount_received)
         .or(object.amount)
         .ok_or_else(|| malformed(&"it has no amount"))?;
-    let amount = amount(paid, currency)
-        .ok_or_else(|| malformed(&"its amount is not a positive number of whole units"))?;
-    Ok(ProviderEventKind::PaymentSucceeded {
-        invoice,
-        effect,
-        payment_id: object.payment_intent.unwrap_or(object.id),
-        amount,
-        method: super::CARD.to_owned(),
-    })
+    amount(paid, currency)
+        .ok_or_else(|| malformed(&"its amount is not a positive number of whole units"))
 }
 
 fn failed(object: Object) -> Result<ProviderEventKind, WebhookError> {

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::super::event;
 use super::super::{CARD, CreatedLink, LinkEnd, LinkRequest, ProviderError};
 use super::wire::{Failure, Form, Wire};
 use super::{amount, charge, metadata};
@@ -10,7 +11,8 @@ use super::{amount, charge, metadata};
 /// What is read of a Checkout Session.
 #[derive(Debug, Deserialize)]
 struct Session {
-    id: String,
+    #[serde(flatten)]
+    object: event::Object,
     #[serde(default)]
     url: Option<String>,
     #[serde(default)]
@@ -18,15 +20,6 @@ struct Session {
     /// In seconds since 1970.
     #[serde(default)]
     expires_at: Option<i64>,
-    /// `paid`, or `unpaid` while a bank transfer or debit is under way, and after it failed.
-    #[serde(default)]
-    payment_status: Option<String>,
-    #[serde(default)]
-    payment_intent: Option<String>,
-    #[serde(default)]
-    amount_total: Option<i64>,
-    #[serde(default)]
-    currency: Option<String>,
 }
 
 /// As [`super::super::Payments::create_link`]. How long the page lives is left to Stripe (24 hours):
@@ -51,7 +44,7 @@ pub(super) async fn create(
         return Err(ProviderError::Rejected { detail });
     };
     Ok(CreatedLink {
-        id: session.id,
+        id: session.object.id,
         url,
         expires_at: session
             .expires_at
@@ -98,7 +91,10 @@ pub(super) async fn expire(wire: &Wire, id: &str) -> Result<LinkEnd, ProviderErr
     };
     let path = format!("checkout/sessions/{id}");
     let session = wire.get::<Session>(&path, &Form::new()).await?.object;
-    match (session.status.as_deref(), session.payment_status.as_deref()) {
+    match (
+        session.status.as_deref(),
+        session.object.payment_status.as_deref(),
+    ) {
         (Some("open"), _) => Err(ProviderError::Unavailable {
             detail: format!(
                 "page {id} is still open: {}",
@@ -113,7 +109,7 @@ pub(super) async fn expire(wire: &Wire, id: &str) -> Result<LinkEnd, ProviderErr
 
 /// A bank's transfer or debit, which takes days; a failed one does not come back.
 async fn under_way(wire: &Wire, session: Session) -> Result<LinkEnd, ProviderError> {
-    let Some(payment) = &session.payment_intent else {
+    let Some(payment) = &session.object.payment_intent else {
         return Ok(LinkEnd::Closed);
     };
     match charge::retrieve(wire, payment).await?.status {
@@ -124,14 +120,13 @@ async fn under_way(wire: &Wire, session: Session) -> Result<LinkEnd, ProviderErr
 }
 
 fn paid(session: Session) -> Result<LinkEnd, ProviderError> {
-    let currency = session.currency.unwrap_or_default().to_ascii_uppercase();
-    let amount = session.amount_total.zip(currency.parse().ok());
-    let amount = amount.and_then(|(amount, currency)| amount::from_stripe(amount, currency));
-    let amount = amount.ok_or_else(|| ProviderError::Rejected {
-        detail: format!("page {} was paid with an amount that can't be", session.id),
+    let object = session.object;
+    let amount = event::paid(&object, amount::from_stripe);
+    let amount = amount.map_err(|error| ProviderError::Rejected {
+        detail: format!("page {} was paid, and {error}", object.id),
     })?;
     Ok(LinkEnd::Paid {
-        payment_id: session.payment_intent.unwrap_or(session.id),
+        payment_id: object.payment_id(),
         amount,
         method: CARD.to_owned(),
     })

@@ -1,6 +1,7 @@
 //! Opening the file: lock, connect, migrate.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::mem;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -168,9 +169,13 @@ async fn by<T>(
     deadline: Instant,
     open: impl AsyncFn() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
+    let mut is_told = false;
     loop {
         match open().await {
-            Err(StoreError::Unavailable { .. }) if Instant::now() < deadline => {
+            Err(error @ StoreError::Unavailable { .. }) if Instant::now() < deadline => {
+                if !mem::replace(&mut is_told, true) {
+                    tracing::warn!(%error, "the data file can't be opened yet; tried again");
+                }
                 sleep(OPENING_PAUSE).await;
             }
             settled => return settled,
