@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::actors::auth_cache::AuthHandle;
@@ -54,6 +54,9 @@ pub enum StartError {
 /// How long a node that leaves others behind keeps connections that ask for nothing: long enough for
 /// each client that is at work to hear, with an answer, that it should go elsewhere.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How long a stop waits for the cluster's book and for the store, each, when nothing else is left.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A running node.
 pub struct App {
@@ -193,35 +196,53 @@ impl App {
         }
     }
 
-    /// Drains: not ready, hand over, finish requests and effects, stop the actors, close the store.
+    /// Drains: not ready, hand over, finish requests and effects, stop the actors, close the store. All
+    /// that is finished shares the drain's time, so that a stop takes little longer than that.
     pub async fn stop(mut self) {
+        let deadline = Instant::now() + self.drain_timeout;
         self.actors.begin_drain();
         // While it hands over it still takes requests, and finds the way for them.
         if let Membership::Together(cluster) = &self.membership {
-            cluster.hand_over(self.drain_timeout).await;
+            let half = self.drain_timeout / 2;
+            if timeout(half, cluster.hand_over(half)).await.is_err() {
+                tracing::warn!(
+                    "the cluster's book did not answer in time; shards are left to their lease"
+                );
+            }
         }
         self.stopping.cancel();
-        if tokio::time::timeout(self.drain_timeout, &mut self.server)
-            .await
-            .is_err()
-        {
+        if timeout_at(deadline, &mut self.server).await.is_err() {
             tracing::warn!("requests were still running when the drain time was over");
             self.server.abort();
         }
-        self.actors.stop(self.drain_timeout).await;
-        self.membership.leave().await;
+        self.actors
+            .stop(deadline.saturating_duration_since(Instant::now()))
+            .await;
+        // What it still owns is for others to take at once.
+        if timeout(CLOSE_WITHIN, self.membership.leave())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the node could not say in time that it leaves; its lease will run out");
+        }
         if let Some(deliveries) = self.deliveries
-            && tokio::time::timeout(self.drain_timeout, deliveries)
-                .await
-                .is_err()
+            && timeout_at(deadline, deliveries).await.is_err()
         {
             tracing::warn!(
                 "the sandbox's webhooks were still being delivered when the drain time was over"
             );
         }
         self.cache.close();
-        if let Err(error) = self.store.close().await {
-            tracing::error!(%error, "the store could not be closed cleanly; nothing acknowledged is lost");
+        match timeout(CLOSE_WITHIN, self.store.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the store could not be closed cleanly; nothing acknowledged is lost");
+            }
+            Err(_) => {
+                tracing::error!(
+                    "the store could not be closed in time; nothing acknowledged is lost"
+                );
+            }
         }
     }
 }

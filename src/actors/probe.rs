@@ -7,8 +7,9 @@ use futures_util::future::{BoxFuture, join_all};
 use serde::Serialize;
 use tokio::time::{Duration, timeout};
 
-/// A backend that does not say how it is within this time is not well.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// A backend that does not say how it is within this time is not well. Balancers often wait 2 s for
+/// an answer, and what requests can do without must not look like a node that hangs.
+const PATIENCE: Duration = Duration::from_millis(1_500);
 
 /// The state of one thing this node depends on.
 #[derive(Debug, Clone, Serialize)]
@@ -80,7 +81,7 @@ impl Probe {
     async fn ask(&self) -> Dependency {
         let state = timeout(PATIENCE, (self.check)()).await;
         let state =
-            state.unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())));
+            state.unwrap_or_else(|_| Err(format!("no answer within {} ms", PATIENCE.as_millis())));
         dependency(self.name, self.required, state)
     }
 }
@@ -96,5 +97,34 @@ pub(super) fn dependency(name: &str, required: bool, state: Result<(), String>) 
         ok: state.is_ok(),
         required,
         detail: state.err(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_hangs_is_named_before_a_balancer_has_lost_its_patience() {
+        let silent = Probe::optional("mail", pending::<Result<(), String>>);
+        let well = Probe::required("store", async || Ok::<(), String>(()));
+        let begun = Instant::now();
+        let states = ask_all(&[silent, well]).await;
+        assert!(begun.elapsed() < Duration::from_secs(2));
+        let told: Vec<_> = states
+            .iter()
+            .map(|state| (state.name.as_str(), state.ok, state.detail.as_deref()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("mail", false, Some("no answer within 1500 ms")),
+                ("store", true, None)
+            ]
+        );
     }
 }

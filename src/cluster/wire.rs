@@ -248,7 +248,7 @@ pub fn write<T: Serialize>(message: &T) -> Result<Vec<u8>, Unreadable> {
 }
 
 pub fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
-    let mut deserializer = rmp_serde::Deserializer::new(bytes).with_human_readable();
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
     T::deserialize(&mut deserializer).map_err(|error| Unreadable(error.to_string()))
 }
 

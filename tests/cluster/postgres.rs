@@ -130,6 +130,37 @@ async fn a_node_without_its_store_gives_way_to_the_others() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_takes_its_time_and_some_seconds_even_without_the_store() {
+    /// The drain, and what closing may take: the actors, the book and the store, 5 s each.
+    const DRAIN_S: u64 = 3;
+    const STOPPED_WITHIN: Duration = Duration::from_secs(DRAIN_S + 15);
+
+    let _turn = turn().await;
+    let Some(store) = Postgres::new(3).await else {
+        return;
+    };
+    let setup = store.setup(3);
+    let mut trial = Trial::begin_with("a stop without the store", 8, setup, |nodes| {
+        store.wire(nodes);
+        for node in nodes {
+            node.set("FAKTOR__SERVER__DRAIN_TIMEOUT_S", DRAIN_S.to_string());
+        }
+    })
+    .await;
+    trial.run_for(Duration::from_secs(1)).await;
+    trial.note("n1 is stopped while nothing passes between it and the store");
+    store.wires[0].set(Fault::Stall);
+    let begun = Instant::now();
+    trial.cluster.stop(0).await;
+    let took = begun.elapsed();
+    assert!(took < STOPPED_WITHIN, "{took:?}");
+    store.wires[0].set(Fault::Pass);
+    trial.cluster.start_nodes(&[0]).await;
+    trial.run_for(Duration::from_secs(2)).await;
+    trial.conclude().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_database_that_is_killed_and_started_again_takes_nobody_along() {
     let _turn = turn().await;
     if crate::support::backends::backend("POSTGRES").is_none() {
