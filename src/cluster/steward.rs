@@ -138,7 +138,6 @@ impl Steward {
                 address,
                 reason,
             }) => {
-                tracing::warn!(node.boot = %boot, address, ?reason, "the link to a node went down");
                 if reason != DownReason::Removed && !address.is_empty() {
                     tokio::spawn(bury_if_dead(Arc::clone(&self.shared), boot, address));
                 }

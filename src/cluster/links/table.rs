@@ -37,7 +37,13 @@ struct Rows {
     links: HashMap<BootId, Link>,
     /// Lost links of peers whose other connection has probably won the election, and is about to be
     /// ready.
-    electing: HashMap<BootId, DownReason>,
+    electing: HashMap<BootId, Lost>,
+}
+
+/// A link that was up.
+struct Lost {
+    name: String,
+    reason: DownReason,
 }
 
 struct Listed {
@@ -264,9 +270,9 @@ impl Table {
         rows.unproven.retain(|unproven| *unproven != number);
         if let Some(boot) = closed.and_then(|connection| connection.boot)
             && !rows.is_connected(boot)
-            && let Some(reason) = rows.electing.remove(&boot)
+            && let Some(lost) = rows.electing.remove(&boot)
         {
-            self.tell_down(&rows, boot, reason);
+            self.tell_down(&rows, boot, &lost);
         }
         drop(rows);
         self.settled.notify_waiters();
@@ -274,35 +280,38 @@ impl Table {
 
     /// Takes the connection's link down, if it is one; calls on it have ended with its cut.
     fn lose(&self, rows: &mut Rows, number: u64) {
-        let Some(boot) = rows
-            .links
-            .values()
-            .find(|link| link.connection() == number)
-            .map(Link::boot)
-        else {
+        let links = &rows.links;
+        let Some((&boot, link)) = links.iter().find(|(_, link)| link.connection() == number) else {
             return;
         };
+        let connection = rows.connections.get(&number);
+        let lost = Lost {
+            name: link.name().to_owned(),
+            reason: connection
+                .and_then(|connection| connection.reason)
+                .unwrap_or(DownReason::Closed),
+        };
         rows.links.remove(&boot);
-        let reason = rows
-            .connections
-            .get(&number)
-            .and_then(|connection| connection.reason)
-            .unwrap_or(DownReason::Closed);
         if rows.is_connected(boot) {
-            rows.electing.insert(boot, reason);
+            rows.electing.insert(boot, lost);
         } else {
-            self.tell_down(rows, boot, reason);
+            self.tell_down(rows, boot, &lost);
         }
     }
 
-    fn tell_down(&self, rows: &Rows, boot: BootId, reason: DownReason) {
-        let listed = rows.peers.get(&boot).map(|listed| &listed.peer);
-        let name = listed.map(|peer| peer.name.as_str()).unwrap_or_default();
-        tracing::info!(node.name = name, node.boot = %boot, ?reason, "Lost the link to a node");
+    fn tell_down(&self, rows: &Rows, boot: BootId, lost: &Lost) {
+        let Lost { name, reason } = lost;
+        let listed = rows.peers.get(&boot);
+        let address = listed.map_or_else(String::new, |listed| listed.peer.address.clone());
+        if *reason == DownReason::Removed {
+            tracing::info!(node.name = name, node.boot = %boot, "A node that left is not linked any more");
+        } else {
+            tracing::warn!(node.name = name, node.boot = %boot, address, ?reason, "Lost the link to a node");
+        }
         let _ = self.events.send(LinkEvent::Down {
             boot,
-            address: listed.map(|peer| peer.address.clone()).unwrap_or_default(),
-            reason,
+            address,
+            reason: *reason,
         });
     }
 }
