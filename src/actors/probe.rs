@@ -108,7 +108,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn what_hangs_is_named_before_a_balancer_has_lost_its_patience() {
         let silent = Probe::optional("mail", pending::<Result<(), String>>);
         let well = Probe::required("store", async || Ok::<(), String>(()));
