@@ -9,8 +9,8 @@ WORKDIR /faktor
 
 # Only the dependencies, against empty sources: this layer stays until the manifests change.
 COPY Cargo.toml Cargo.lock build.rs ./
-RUN mkdir -p src benches/edge migrations \
-    && touch src/lib.rs benches/store.rs benches/render.rs benches/edge/main.rs \
+RUN mkdir -p src benches/edge benches/cluster migrations \
+    && touch src/lib.rs benches/store.rs benches/render.rs benches/edge/main.rs benches/cluster/main.rs \
     && echo 'fn main() {}' >src/main.rs \
     && cargo build --release --locked --bin faktor \
     && rm -rf src
@@ -38,8 +38,10 @@ USER 10001:10001
 ENV FAKTOR__SERVER__LISTEN=0.0.0.0:3300 \
     FAKTOR__STORAGE__DATA_DIR=/data
 VOLUME /data
-EXPOSE 3300
-# Begins the drain; give `docker stop` more than server.drain_timeout_s, which is 20 s.
+# For requests, and for other nodes (if cluster.listen names it).
+EXPOSE 3300 3400
+# Begins the stop; give `docker stop` 45 s: it takes server.drain_timeout_s, which is 20 s, and some seconds
+# to close what is open.
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=6s --start-period=60s --retries=3 CMD ["faktor", "health"]
 ENTRYPOINT ["faktor"]

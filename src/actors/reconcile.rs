@@ -12,8 +12,8 @@ use super::ownership::Ownership;
 use crate::clock::Clock;
 use crate::outbound::payment::{EventsPage, EventsQuery, Payments};
 
-/// How far the first round after a start looks back: longer than Stripe repeats a webhook by itself
-/// (three days), and within the thirty days that it keeps events.
+/// How far the first round looks back, after a start or when another node did this before: longer than
+/// Stripe repeats a webhook by itself (three days), and within the thirty days that it keeps events.
 const FIRST_LOOK_BACK: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Each round begins this long before the one before it did: an event may be listed late, and clocks
@@ -50,6 +50,27 @@ struct Round {
     after: Option<String>,
 }
 
+impl Cursor {
+    fn new(kind: &'static str, now: Timestamp) -> Self {
+        Self {
+            kind,
+            since: first_look(now),
+            under_way: None,
+        }
+    }
+
+    /// Another node reads. If it no longer does, there is no need to begin where this one left off
+    /// months ago.
+    fn rest(&mut self, now: Timestamp) {
+        self.since = self.since.max(first_look(now));
+        self.under_way = None;
+    }
+}
+
+fn first_look(now: Timestamp) -> Timestamp {
+    now.saturating_sub(FIRST_LOOK_BACK).unwrap_or(now)
+}
+
 impl Actor for Reconcile {
     type Msg = ReconcileMessage;
     type State = Vec<Cursor>;
@@ -65,13 +86,8 @@ impl Actor for Reconcile {
             myself.send_after(self.interval, || ReconcileMessage::Ask);
         }
         let now = self.clock.now();
-        let since = now.saturating_sub(FIRST_LOOK_BACK).unwrap_or(now);
-        let cursor = |kind: &&'static str| Cursor {
-            kind,
-            since,
-            under_way: None,
-        };
-        Ok(kinds.iter().map(cursor).collect())
+        let cursors = kinds.iter().map(|kind| Cursor::new(kind, now));
+        Ok(cursors.collect())
     }
 
     async fn handle(
@@ -86,6 +102,9 @@ impl Actor for Reconcile {
                     for cursor in cursors {
                         self.ask(cursor).await;
                     }
+                } else {
+                    let now = self.clock.now();
+                    cursors.iter_mut().for_each(|cursor| cursor.rest(now));
                 }
                 myself.send_after(self.interval, || ReconcileMessage::Ask);
             }
@@ -149,5 +168,34 @@ impl Reconcile {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_over_looks_back_a_week_and_not_to_its_own_start() {
+        let start: Timestamp = "2026-01-10T00:00:00Z".parse().unwrap();
+        let mut cursor = Cursor::new("payment_intent.succeeded", start);
+        cursor.under_way = Some(Round {
+            began_at: start,
+            after: Some("evt_1".to_owned()),
+        });
+        cursor.rest("2026-01-11T00:00:00Z".parse().unwrap());
+        assert_eq!(cursor.since, "2026-01-04T00:00:00Z".parse().unwrap());
+        assert!(cursor.under_way.is_none());
+        cursor.rest("2026-05-11T00:00:00Z".parse().unwrap());
+        assert_eq!(cursor.since, "2026-05-04T00:00:00Z".parse().unwrap());
+    }
+
+    #[test]
+    fn what_this_node_has_read_itself_is_not_read_again() {
+        let start: Timestamp = "2026-01-10T00:00:00Z".parse().unwrap();
+        let mut cursor = Cursor::new("payment_intent.succeeded", start);
+        cursor.since = "2026-01-20T00:00:00Z".parse().unwrap();
+        cursor.rest("2026-01-21T00:00:00Z".parse().unwrap());
+        assert_eq!(cursor.since, "2026-01-20T00:00:00Z".parse().unwrap());
     }
 }

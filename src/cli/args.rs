@@ -38,7 +38,7 @@ pub enum Command {
     },
     /// Turns an invoice in JSON into a document, without a server
     Render(Render),
-    /// Manages users while the node is stopped
+    /// Manages users; over SQLite while the node is stopped
     #[command(subcommand)]
     User(User),
     /// Looks after a cluster of nodes

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
+use tokio::time::timeout;
 
 use super::{
     ChargeOutcome, ChargeRequest, CreatedLink, EventsPage, EventsQuery, LinkEnd, LinkRequest,
@@ -28,6 +29,8 @@ use wire::{Failure, Form, Wire};
 
 /// How long an answer to [`StripeProvider::ping`] is good for, so that readiness may be asked often.
 const PING_IS_GOOD_FOR: SignedDuration = SignedDuration::from_secs(15);
+/// Less than readiness waits.
+const PING_WITHIN: Duration = Duration::from_secs(1);
 
 /// How Stripe is reached.
 #[derive(Debug, Clone)]
@@ -110,7 +113,12 @@ impl StripeProvider {
         {
             return result;
         }
-        let result = self.ask().await;
+        // A silent Stripe is noted, too: whoever asks next need not wait for it again.
+        let result = timeout(PING_WITHIN, self.ask()).await;
+        let result = result.unwrap_or_else(|_| {
+            let within = PING_WITHIN.as_millis();
+            Err(PingError::Failed(format!("no answer within {within} ms")))
+        });
         *self.pinged() = Some((now, result.clone()));
         result
     }

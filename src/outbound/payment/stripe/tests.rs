@@ -299,3 +299,14 @@ async fn readiness_asks_stripe_at_most_every_fifteen_seconds() {
     stripe.inner.clock.advance_ms(15_000);
     assert!(matches!(stripe.ping().await, Err(PingError::Failed(_))));
 }
+
+#[tokio::test]
+async fn readiness_waits_once_for_a_stripe_that_is_silent() {
+    // Connections are made, and nobody takes them up.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stripe = provider(&format!("http://{}", silent.local_addr().unwrap()));
+    let failed = Err(PingError::Failed("no answer within 1000 ms".to_owned()));
+    assert_eq!(stripe.ping().await, failed);
+    let again = tokio::time::timeout(Duration::from_millis(100), stripe.ping());
+    assert_eq!(again.await, Ok(failed), "it waits again");
+}
