@@ -18,6 +18,9 @@ use super::verdict;
 
 /// For each process: what one commit carries depends on how many ask at once.
 const CLIENTS: usize = 32;
+/// What all clients ask together in a second when they don't ask as fast as they can.
+const STEADY_RATE: f64 = 2_000.0;
+const STEADY_CLIENTS: usize = 96;
 const ROUND: Duration = Duration::from_millis(1_500);
 const ROUNDS: usize = 5;
 /// Drafts that are read and changed, again and again.
@@ -35,14 +38,17 @@ enum Kind {
     Edit,
     /// 60 % reads, 20 % creates, 20 % edits.
     Mix,
+    /// The mix at a rate that leaves every node time: the same for one process and for three.
+    Steady,
 }
 
-const KINDS: [(Kind, &str); 5] = [
+const KINDS: [(Kind, &str); 6] = [
     (Kind::Read, "read of 512"),
     (Kind::ReadMany, "read of 6,000"),
     (Kind::Create, "create"),
     (Kind::Edit, "edit"),
     (Kind::Mix, "mix"),
+    (Kind::Steady, "mix at 2,000/s"),
 ];
 
 /// Who is asked, and how the node is chosen.
@@ -90,7 +96,7 @@ impl Way {
     fn requests(&self, kind: Kind, turn: usize) -> Next {
         let drafts = Rc::clone(match kind {
             Kind::ReadMany => &self.many,
-            Kind::Read | Kind::Create | Kind::Edit | Kind::Mix => &self.drafts,
+            Kind::Read | Kind::Create | Kind::Edit | Kind::Mix | Kind::Steady => &self.drafts,
         });
         let tokens = Rc::clone(&self.tokens);
         let creations: Vec<_> = tokens.iter().map(|token| creation(token)).collect();
@@ -98,9 +104,9 @@ impl Way {
             let number = (turn << 40) + (client << 32) + sent;
             let any = scatter(number, tokens.len());
             let kind = match (kind, scatter(number + 1, 10)) {
-                (Kind::Mix, 0..6) => Kind::Read,
-                (Kind::Mix, 6..8) => Kind::Create,
-                (Kind::Mix, _) => Kind::Edit,
+                (Kind::Mix | Kind::Steady, 0..6) => Kind::Read,
+                (Kind::Mix | Kind::Steady, 6..8) => Kind::Create,
+                (Kind::Mix | Kind::Steady, _) => Kind::Edit,
                 (kind, _) => kind,
             };
             let draft = &drafts[scatter(number + 2, drafts.len())];
@@ -108,7 +114,7 @@ impl Way {
             match kind {
                 Kind::Read | Kind::ReadMany => (node, reading(&tokens[node], &draft.id)),
                 Kind::Edit => (node, edit(&tokens[node], &draft.id, number)),
-                Kind::Create | Kind::Mix => (any, Arc::clone(&creations[any])),
+                Kind::Create | Kind::Mix | Kind::Steady => (any, Arc::clone(&creations[any])),
             }
         })
     }
@@ -120,10 +126,16 @@ impl Way {
     async fn round(&self, kind: Kind, turn: usize) -> Round {
         let cpu = self.cpu_seconds();
         let begun = Instant::now();
+        let (clients, pace) = if kind == Kind::Steady {
+            let pace = STEADY_CLIENTS as f64 / STEADY_RATE;
+            (STEADY_CLIENTS, Some(Duration::from_secs_f64(pace)))
+        } else {
+            (CLIENTS * self.addresses.len(), None)
+        };
         let plan = Plan {
-            clients: CLIENTS * self.addresses.len(),
+            clients,
             until: begun + ROUND,
-            pace: None,
+            pace,
             may_fail: false,
         };
         let load = load(&self.addresses, plan, &self.requests(kind, turn)).await;
