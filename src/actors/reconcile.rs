@@ -104,7 +104,9 @@ impl Actor for Reconcile {
                     }
                 } else {
                     let now = self.clock.now();
-                    cursors.iter_mut().for_each(|cursor| cursor.rest(now));
+                    for cursor in cursors {
+                        cursor.rest(now);
+                    }
                 }
                 myself.send_after(self.interval, || ReconcileMessage::Ask);
             }
