@@ -307,6 +307,6 @@ async fn readiness_waits_once_for_a_stripe_that_is_silent() {
     let stripe = provider(&format!("http://{}", silent.local_addr().unwrap()));
     let failed = Err(PingError::Failed("no answer within 1000 ms".to_owned()));
     assert_eq!(stripe.ping().await, failed);
-    let again = tokio::time::timeout(Duration::from_millis(100), stripe.ping());
+    let again = timeout(Duration::from_millis(100), stripe.ping());
     assert_eq!(again.await, Ok(failed), "it waits again");
 }
