@@ -14,7 +14,7 @@ use crate::domain::ids::{InvoiceId, OrganizationId};
 use crate::domain::invoice::Invoice;
 use crate::domain::invoice::command::{Command, Initiator, Request};
 use crate::domain::invoice::decide::{Refusal, Step, step};
-use crate::domain::invoice::effect::{EffectError, EffectKindName};
+use crate::domain::invoice::effect::EffectKindName;
 use crate::domain::invoice::entry::{Entry, Recorded};
 use crate::domain::invoice::evolve::replay;
 use crate::store::{Commit, ShardId, StoreError};
@@ -339,11 +339,10 @@ impl InvoiceActor {
         let Some(effect) = invoice
             .due_effects(now)
             .find(|effect| effect.kind.name() == EffectKindName::Number)
-            .map(|effect| (effect.id.clone(), effect.request_id.clone()))
+            .cloned()
         else {
             return Ok(invoice);
         };
-        let (effect, request_id) = effect;
         let today = now.to_zoned(jiff::tz::TimeZone::UTC).date();
         let command = match self
             .node
@@ -351,20 +350,20 @@ impl InvoiceActor {
             .allocate(invoice.organization, invoice.id, today)
             .await
         {
-            Ok(allocated) => Command::AssignNumber { effect, allocated },
+            Ok(allocated) => Command::AssignNumber {
+                effect: effect.id,
+                allocated,
+            },
             Err(error) => {
                 tracing::warn!(invoice.id = %state.id, %error, "no number could be allocated; tried again later");
-                let error = EffectError {
-                    code: "store_unavailable".to_owned(),
-                    detail: "the number series could not be reached".to_owned(),
-                    permanent: false,
-                    outcome_unknown: true,
+                let Some(command) = self.node.unnumbered(&effect, &error) else {
+                    return Ok(invoice);
                 };
-                self.node.fail_effect(effect, error, 1)
+                command
             }
         };
         crash_point("after_effect", Some("number"));
-        let request = internal(command, Initiator::System, &request_id);
+        let request = internal(command, Initiator::System, &effect.request_id);
         match step(Some(&invoice), state.id, &request, self.node.clock.now())? {
             Step::Changed {
                 invoice: next,

@@ -21,13 +21,13 @@ use super::ownership::Ownership;
 use super::shard::ShardMessage;
 use super::slot::Slot;
 use crate::clock::{self, Clock};
-use crate::domain::ids::{EffectId, InvoiceId, OrganizationId};
+use crate::domain::ids::{InvoiceId, OrganizationId};
 use crate::domain::invoice::Invoice;
 use crate::domain::invoice::command::{Command, Request};
 use crate::domain::invoice::decide::Refusal;
-use crate::domain::invoice::effect::EffectError;
+use crate::domain::invoice::effect::PendingEffect;
 use crate::domain::invoice::evolve::replay;
-use crate::store::{InvoiceStore, SHARDS, SeriesStore, ShardId, Stores};
+use crate::store::{InvoiceStore, SHARDS, SeriesStore, ShardId, StoreError, Stores};
 
 mod routing;
 mod supervisor;
@@ -77,22 +77,11 @@ impl Node {
             .is_some_and(|effects| effects.is_running(invoice))
     }
 
-    /// The command that notes a failed attempt, with the time of the next one.
-    pub(super) fn fail_effect(
-        &self,
-        effect: EffectId,
-        error: EffectError,
-        attempt: u32,
-    ) -> Command {
-        match self.effects.get() {
-            Some(effects) => effects.failed(effect, error, attempt),
-            None => Command::FailEffect {
-                effect,
-                error,
-                retry_at: self.clock.now(),
-                max_attempts: 1,
-            },
-        }
+    /// The command that notes that no number could be allocated, with the time of the next attempt.
+    /// None before the effects are there: then the effect stays due.
+    pub(super) fn unnumbered(&self, effect: &PendingEffect, error: &StoreError) -> Option<Command> {
+        let effects = self.effects.get()?;
+        Some(effects.unnumbered(effect, error))
     }
 }
 

@@ -61,6 +61,19 @@ async fn numbers_of_parallel_finalizes_have_no_gap_and_no_double() {
 }
 
 #[tokio::test]
+async fn a_number_is_never_given_up_because_its_series_is_away() {
+    let node = Node::start().await;
+    let id = node.draft().await;
+    // More often than an effect outside is tried.
+    node.series.away.store(10, Ordering::SeqCst);
+    let executed = node.run(id, finalize()).await.unwrap();
+    assert_eq!(executed.invoice.status(), Status::Finalizing);
+    node.until(id, |invoice| invoice.status() == Status::Open)
+        .await;
+    node.stop().await;
+}
+
+#[tokio::test]
 async fn a_panic_in_an_invoice_costs_that_one_request_and_nothing_else() {
     let node = Node::start().await;
     let (sick, healthy) = (node.draft().await, node.draft().await);

@@ -11,7 +11,9 @@ use faktor::actors::root::{Foundation, Parts, RunningActors};
 use faktor::clock::{Clock, new_uuid, random_hex};
 use faktor::config::{self, Config};
 use faktor::domain::ids::{InvoiceId, OrganizationId};
-use faktor::domain::invoice::command::{Command, IdempotencyKey, Initiator, Request, SendRequest};
+use faktor::domain::invoice::command::{
+    AllocatedNumber, Command, IdempotencyKey, Initiator, Request, SendRequest,
+};
 use faktor::domain::invoice::entry::Recorded;
 use faktor::domain::invoice::event::PublicEvent;
 use faktor::domain::invoice::{Content, Invoice, Line, Status};
@@ -28,10 +30,11 @@ use faktor::render::RenderContext;
 use faktor::store::cache::SharedCache;
 use faktor::store::sql::{SqliteOptions, SqliteStore, StoreHandle};
 use faktor::store::{
-    Commit, DueInvoice, Epoch, InvoiceFilter, InvoiceStore, Page, PageRequest, ShardId, StoreError,
-    Stores,
+    Commit, DueInvoice, Epoch, InvoiceFilter, InvoiceStore, Page, PageRequest, SeriesStore,
+    ShardId, StoreError, Stores,
 };
 use jiff::Timestamp;
+use jiff::civil::Date;
 use tempfile::TempDir;
 
 /// A real store that does wrong when it is told to.
@@ -131,11 +134,48 @@ impl InvoiceStore for Moody {
     }
 }
 
+/// A real series that is away when it is told to be.
+pub(crate) struct MoodySeries {
+    store: Arc<dyn SeriesStore>,
+    /// For so many questions.
+    pub(crate) away: AtomicU32,
+}
+
+#[async_trait]
+impl SeriesStore for MoodySeries {
+    async fn allocate(
+        &self,
+        organization: OrganizationId,
+        invoice: InvoiceId,
+        today: Date,
+    ) -> Result<AllocatedNumber, StoreError> {
+        let one_less = |n: u32| n.checked_sub(1);
+        let away = self
+            .away
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
+        if away.is_ok() {
+            let reason = "the database is away".to_owned();
+            return Err(StoreError::Unavailable { reason });
+        }
+        self.store.allocate(organization, invoice, today).await
+    }
+
+    async fn reserve(
+        &self,
+        organization: OrganizationId,
+        invoice: InvoiceId,
+        number: &AllocatedNumber,
+    ) -> Result<(), StoreError> {
+        self.store.reserve(organization, invoice, number).await
+    }
+}
+
 pub(crate) struct Node {
     pub(crate) actors: RunningActors,
     pub(crate) parts: Parts,
     pub(crate) store: StoreHandle,
     pub(crate) moody: Arc<Moody>,
+    pub(crate) series: Arc<MoodySeries>,
     pub(crate) mail: MemoryMail,
     pub(crate) sandbox: SandboxProvider,
     pub(crate) organization: OrganizationId,
@@ -169,6 +209,11 @@ impl Node {
             commits: AtomicU32::new(0),
         });
         stores.invoices = Arc::clone(&moody) as Arc<dyn InvoiceStore>;
+        let series = Arc::new(MoodySeries {
+            store: Arc::clone(&stores.series),
+            away: AtomicU32::new(0),
+        });
+        stores.series = Arc::clone(&series) as Arc<dyn SeriesStore>;
         let organization = found(&stores, clock.now()).await;
         let mail = MemoryMail::default();
         let options = SandboxOptions::new(dir.path(), "http://127.0.0.1:1", clock.clone());
@@ -201,6 +246,7 @@ impl Node {
             parts,
             store,
             moody,
+            series,
             mail,
             sandbox,
             organization,

@@ -1,7 +1,7 @@
 //! Invoices on their way from draft to paid, by clients that ask again when they got no answer.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -15,17 +15,25 @@ use crate::support::{TestApp, draft_body};
 pub(crate) const INVOICES: usize = 200;
 /// Clients at the same time.
 const CLIENTS: usize = 16;
+/// Between two requests of a client, so that a fault meets invoices at each step.
+const PAUSE: Duration = Duration::from_millis(300);
 /// How long a client goes on asking.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What the clients were told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Made {
     /// Id and number.
     pub(crate) invoices: Vec<(String, String)>,
     pub(crate) requests: u64,
-    /// Answers 5xx, and charges that the provider could not make at once.
-    pub(crate) failures: u64,
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// An answer 5xx, or to a charge that the provider could not make at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) status: u16,
+    pub(crate) path: String,
 }
 
 pub(crate) struct Load {
@@ -36,116 +44,106 @@ pub(crate) struct Load {
 struct Shared {
     http: reqwest::Client,
     base: String,
-    token: String,
     method: &'static str,
+    /// One for each invoice that may begin.
+    begun: Semaphore,
     turns: Semaphore,
+    /// Made, and not paid yet.
+    under_way: AtomicUsize,
     requests: AtomicU64,
-    failures: AtomicU64,
-    done: AtomicU64,
+    failures: Mutex<Vec<Failure>>,
 }
 
 impl Load {
-    pub(crate) fn start(app: &TestApp) -> Self {
+    /// Each invoice has a caller, with a token: `bearer` of the invoice's number.
+    pub(crate) fn start(app: &TestApp, bearer: impl Fn(usize) -> String) -> Self {
         let is_stripe = app.app.services.payments.name() == "stripe";
         let shared = Arc::new(Shared {
             http: app.client.clone(),
             base: app.base.clone(),
-            token: app.token.clone(),
             method: if is_stripe { "pm_card_visa" } else { "pm_ok" },
+            begun: Semaphore::new(0),
             turns: Semaphore::new(CLIENTS),
+            under_way: AtomicUsize::new(0),
             requests: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
-            done: AtomicU64::new(0),
+            failures: Mutex::default(),
         });
         let mut clients = JoinSet::new();
         for number in 0..INVOICES {
-            let shared = Arc::clone(&shared);
-            clients.spawn(async move { shared.invoice(number).await });
+            let caller = Caller {
+                shared: Arc::clone(&shared),
+                bearer: bearer(number),
+                number,
+            };
+            clients.spawn(caller.invoice());
         }
         Self { clients, shared }
     }
 
-    /// So that a fault meets invoices in the middle of things.
-    pub(crate) async fn until_some_are_under_way(&self) {
-        let before = self.shared.requests.load(Ordering::Relaxed);
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while self.shared.requests.load(Ordering::Relaxed) < before + 20
-            && self.shared.done.load(Ordering::Relaxed) < INVOICES as u64
-            && Instant::now() < deadline
-        {
+    /// Lets so many more invoices begin, and waits until some are made and not paid: a fault that comes
+    /// now meets them in the middle of things.
+    pub(crate) async fn get_under_way(&self, invoices: usize) {
+        self.shared.begun.add_permits(invoices);
+        let deadline = Instant::now() + PATIENCE;
+        while self.shared.under_way.load(Ordering::Relaxed) < CLIENTS / 2 {
+            assert!(Instant::now() < deadline, "no invoice is under way");
             sleep(Duration::from_millis(5)).await;
         }
     }
 
     pub(crate) async fn finish(self) -> Made {
+        self.shared.begun.add_permits(INVOICES);
         let invoices = self.clients.join_all().await;
+        let mut failures = self.shared.failures.lock().expect("no panic");
         Made {
             invoices,
             requests: self.shared.requests.load(Ordering::Relaxed),
-            failures: self.shared.failures.load(Ordering::Relaxed),
+            failures: std::mem::take(&mut failures),
         }
     }
 }
 
-impl Shared {
+struct Caller {
+    shared: Arc<Shared>,
+    bearer: String,
+    number: usize,
+}
+
+impl Caller {
     /// One invoice, from draft to a payment that was asked for; what was acknowledged of it.
-    async fn invoice(&self, number: usize) -> (String, String) {
-        let turn = self.turns.acquire().await.expect("a turn");
-        // Spread over the faults.
-        sleep(Duration::from_millis(1_200)).await;
-        let created = self
-            .ask("/v1/invoices", draft_body(), &format!("create-{number}"))
-            .await;
+    async fn invoice(self) -> (String, String) {
+        let shared = &self.shared;
+        shared.begun.acquire().await.expect("a start").forget();
+        let turn = shared.turns.acquire().await.expect("a turn");
+        let created = self.ask("/v1/invoices", draft_body()).await;
+        shared.under_way.fetch_add(1, Ordering::Relaxed);
         let id = text(&created, "id");
         let path = format!("/v1/invoices/{id}");
-        let issued = self
-            .ask(
-                &format!("{path}/finalize"),
-                json!({}),
-                &format!("issue-{number}"),
-            )
-            .await;
+        let issued = self.ask(&format!("{path}/finalize"), json!({})).await;
         let given = text(&issued, "number");
-        self.ask(
-            &format!("{path}/send"),
-            json!({}),
-            &format!("send-{number}"),
-        )
-        .await;
-        let pay = json!({"payment_method": self.method});
-        self.ask(&format!("{path}/pay"), pay, &format!("pay-{number}"))
-            .await;
-        self.done.fetch_add(1, Ordering::Relaxed);
+        self.ask(&format!("{path}/send"), json!({})).await;
+        let pay = json!({"payment_method": shared.method});
+        self.ask(&format!("{path}/pay"), pay).await;
+        shared.under_way.fetch_sub(1, Ordering::Relaxed);
         drop(turn);
         (id, given)
     }
 
     /// Asks until there is an answer that is not about the moment.
-    async fn ask(&self, path: &str, body: Value, key: &str) -> Value {
+    async fn ask(&self, path: &str, body: Value) -> Value {
+        let step = path.rsplit('/').next().unwrap_or_default();
+        let key = format!("{step}-{}", self.number);
         let deadline = Instant::now() + PATIENCE;
         loop {
-            self.requests.fetch_add(1, Ordering::Relaxed);
-            let answer = self
-                .http
-                .request(Method::POST, format!("{}{path}", self.base))
-                .bearer_auth(&self.token)
-                .header("idempotency-key", key)
-                .json(&body)
-                .send()
-                .await
-                .expect("the node itself is never away");
-            let status = answer.status().as_u16();
-            let answered: Value = answer.json().await.expect("JSON");
+            sleep(PAUSE).await;
+            let (status, answered) = self.ask_once(path, &body, &key).await;
             match status {
                 200..300 => return answered,
-                500.. => {
-                    self.failures.fetch_add(1, Ordering::Relaxed);
-                    println!("{status} {path}: {}", answered["detail"]);
-                }
+                500.. => self.note(status, path, &answered),
                 429 => {}
                 // The charge goes on by itself: asking again under the same key gives this answer.
                 424 if path.ends_with("/pay") => {
-                    self.failures.fetch_add(1, Ordering::Relaxed);
+                    self.note(status, path, &answered);
                     return answered;
                 }
                 _ => panic!("{status} {path}: {answered}"),
@@ -154,8 +152,31 @@ impl Shared {
                 Instant::now() < deadline,
                 "{path} was not done in time: {answered}"
             );
-            sleep(Duration::from_millis(300)).await;
         }
+    }
+
+    async fn ask_once(&self, path: &str, body: &Value, key: &str) -> (u16, Value) {
+        self.shared.requests.fetch_add(1, Ordering::Relaxed);
+        let url = format!("{}{path}", self.shared.base);
+        let answer = self
+            .shared
+            .http
+            .request(Method::POST, url)
+            .bearer_auth(&self.bearer)
+            .header("idempotency-key", key)
+            .json(body)
+            .send()
+            .await
+            .expect("the node itself is never away");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.expect("JSON"))
+    }
+
+    fn note(&self, status: u16, path: &str, answered: &Value) {
+        println!("{status} {path}: {}", answered["detail"]);
+        let path = path.to_owned();
+        let mut failures = self.shared.failures.lock().expect("no panic");
+        failures.push(Failure { status, path });
     }
 }
 

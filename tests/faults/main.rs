@@ -1,7 +1,7 @@
 //! Every backend, one at a time, becomes slow, is cut off in mid-answer, goes away and, where it is a
-//! server that keeps what it is given, is killed, while 200 invoices are made, issued, mailed and paid;
-//! then it is back. What was acknowledged is there, every
-//! invoice ends where it should, with one charge and one number.
+//! server and no double, is killed, while 200 invoices are made, issued, mailed and paid; then it is
+//! back. What was acknowledged is there, every invoice ends where it should, with one charge and one
+//! number, and readiness has said what was away.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,21 +14,34 @@
 #[expect(dead_code, reason = "a fixture of which this suite needs a part")]
 mod broker;
 mod check;
+#[path = "../media_contract/cloudinary_double.rs"]
+#[expect(dead_code, reason = "a fixture of which this suite needs a part")]
+mod cloudinary_double;
+#[path = "../oidc/issuer.rs"]
+#[expect(dead_code, reason = "a fixture of which this suite needs a part")]
+mod issuer;
 mod load;
 mod own_server;
+mod readiness;
+#[path = "../media_contract/s3_double.rs"]
+#[expect(dead_code, reason = "a fixture of which this suite needs a part")]
+mod s3_double;
+mod sign_on;
 #[path = "../support/mod.rs"]
 mod support;
+mod way;
 
 use std::time::Duration;
 
+use check::{Books, STRIPE_KEY};
 use faktor::clock::Clock;
-use faktor::config::{Config, Secret};
-use load::Load;
-use own_server::OwnServer;
-use support::backends::backend;
-use support::fault_proxy::{Fault, FaultProxy, host_of};
+use faktor::config::{Config, PaymentProvider, Secret};
+use load::{INVOICES, Load, Made};
+use readiness::Shown;
+use support::fault_proxy::Fault;
 use support::{TestApp, profile};
 use tokio::time::{Instant, sleep};
+use way::Way;
 
 /// What the way to a server does to the node, one after the other.
 const FAULTS: [Fault; 3] = [
@@ -38,6 +51,8 @@ const FAULTS: [Fault; 3] = [
 ];
 /// How long each fault lasts.
 const FAULT: Duration = Duration::from_secs(4);
+/// Those, and its death.
+const PHASES: usize = FAULTS.len() + 1;
 
 /// What a node and its clients may take up besides, in the unoptimized build.
 const MAX_GROWTH_MIB: u64 = 256;
@@ -52,153 +67,169 @@ fn resident_mib() -> u64 {
         / 1024
 }
 
-/// Whether requests can do without the backend.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Which requests can't do without the backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needed {
-    /// Then no request may fail while it is away.
+    /// None: then no request may fail while it is away.
     No,
+    /// `pay` alone, which says so with 424.
+    ToPay,
     Yes,
 }
 
-/// A server with a proxy in front of it.
-struct Way {
-    server: String,
-    proxy: FaultProxy,
-    /// The server itself, when the test may kill it.
-    own: Option<OwnServer>,
-}
-
-impl Way {
-    /// None when a server is missing: then the test is skipped.
-    async fn to(name: &str) -> Option<Self> {
-        for other in ["POSTGRES", "MONGO", "REDIS", "KAFKA", "SMTP", "SMTP_API"] {
-            backend(other)?;
-        }
-        let mut server = backend(name)?;
-        if name == "KAFKA" {
-            let (listen, behind) = (backend("KAFKA_FAULT")?, backend("KAFKA_BEHIND_FAULT")?);
-            let proxy = FaultProxy::at(&listen, &behind).await;
-            let own = None;
-            return Some(Self { server, proxy, own });
-        }
-        let mut own = None;
-        if matches!(name, "POSTGRES" | "MONGO" | "REDIS") {
-            let started = OwnServer::start(name).await;
-            server = started.url();
-            own = Some(started);
-        }
-        let proxy = FaultProxy::before(host_of(&server)).await;
-        Some(Self { server, proxy, own })
-    }
-
-    fn url(&self) -> String {
-        self.proxy.url(&self.server)
-    }
-
-    fn secret(&self) -> Secret {
-        Secret::new(self.url())
-    }
-}
-
 /// Runs the load on a node that reaches one backend by `way`.
-async fn survives(way: Way, needed: Needed, detour: impl FnOnce(&mut Config, &Way)) {
+async fn survives(way: Way, shown: Shown, needed: Needed, detour: impl FnOnce(&mut Config, &Way)) {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let mut settings = support::config(&dir);
-    profile::make_real(&mut settings);
-    settings.storage.connect_timeout_ms = 2_000;
-    settings.storage.statement_timeout_ms = 6_000;
-    settings.effects.max_attempts = 60;
-    settings.effects.max_delay_ms = 1_000;
-    settings.payments.timeout_ms = 5_000;
+    let mut settings = settings(&dir);
     profile::prepare(&settings).await;
     detour(&mut settings, &way);
-    let topic = broker::Topic {
-        prefix: settings.events.topic_prefix.clone(),
-        ..broker::Topic::new().expect("Kafka")
-    };
+    let books = Books::of(&settings, &way);
     let app = TestApp::start_in(dir, settings, Clock::System).await;
 
     let before = resident_mib();
-    let mut most = before;
-    let load = Load::start(&app);
-    for fault in FAULTS {
-        load.until_some_are_under_way().await;
-        way.proxy.set(fault);
-        sleep(FAULT).await;
-        most = most.max(resident_mib());
-        if needed == Needed::No && fault == Fault::Refuse {
-            let health = app.get("/health/readiness").await.expect(200);
-            println!("readiness meanwhile: {health}");
-        }
-        way.proxy.set(Fault::Pass);
-    }
-    if let Some(own) = &way.own {
-        load.until_some_are_under_way().await;
-        own.kill().await;
-        own.start_again().await;
-    }
+    let load = Load::start(&app, |number| {
+        way.sign_on()
+            .map_or_else(|| app.token.clone(), |sign_on| sign_on.token(number))
+    });
+    let most = harm(&app, &load, &way, shown).await.max(before);
     let healed = Instant::now();
-    let outcome = load.finish().await;
-    check::all_is_well(&app, &outcome, &topic).await;
+    let made = load.finish().await;
+    let finished = healed.elapsed();
+    check::all_is_well(&app, &made, &books).await;
+    readiness::is_well(&app).await;
+    if let Some(sign_on) = way.sign_on() {
+        sign_on.is_asked_again_when_it_is_back(&app).await;
+    }
     println!(
-        "{} requests, {} of them answered 5xx or 424; well {} ms after the last fault; \
-         {before} MiB before, {most} MiB at most",
-        outcome.requests,
-        outcome.failures,
+        "{}: {} requests, {} of them answered 5xx or 424; after the last fault the clients were done in \
+         {} ms, and all was checked after {} ms; {before} MiB before, {most} MiB at most",
+        shown.name,
+        made.requests,
+        made.failures.len(),
+        finished.as_millis(),
         healed.elapsed().as_millis()
     );
     assert!(
         most < before + MAX_GROWTH_MIB,
         "{before} MiB grew to {most} MiB"
     );
-    if needed == Needed::No {
-        assert_eq!(
-            outcome.failures, 0,
-            "requests failed that can do without it"
-        );
-    }
+    only_what_needed_it_failed(&made, needed);
     app.stop().await;
 }
 
+fn settings(dir: &tempfile::TempDir) -> Config {
+    let mut settings = support::config(dir);
+    profile::make_real(&mut settings);
+    settings.storage.connect_timeout_ms = 2_000;
+    settings.storage.statement_timeout_ms = 6_000;
+    settings.effects.max_attempts = 60;
+    settings.effects.max_delay_ms = 1_000;
+    settings.payments.timeout_ms = 5_000;
+    settings
+}
+
+/// One fault after the other, each in the middle of invoices; the most memory meanwhile, in MiB.
+async fn harm(app: &TestApp, load: &Load, way: &Way, shown: Shown) -> u64 {
+    let share = INVOICES / PHASES;
+    let mut most = 0;
+    for fault in FAULTS {
+        load.get_under_way(share).await;
+        way.proxy.set(fault);
+        tokio::join!(sleep(FAULT), async {
+            if fault == Fault::Refuse {
+                what_is_away_is_told(app, way, shown).await;
+            }
+        });
+        most = most.max(resident_mib());
+        way.proxy.set(Fault::Pass);
+    }
+    if let Some(own) = way.own() {
+        load.get_under_way(share).await;
+        own.kill().await;
+        own.start_again().await;
+        most = most.max(resident_mib());
+    }
+    most
+}
+
+async fn what_is_away_is_told(app: &TestApp, way: &Way, shown: Shown) {
+    if let Some(sign_on) = way.sign_on() {
+        sign_on.nothing_opens_while_it_is_away(app).await;
+    }
+    readiness::names(app, shown).await;
+}
+
+fn only_what_needed_it_failed(made: &Made, needed: Needed) {
+    for failure in &made.failures {
+        let may_fail = match needed {
+            Needed::No => false,
+            Needed::ToPay => failure.status == 424 && failure.path.ends_with("/pay"),
+            Needed::Yes => failure.status == 503,
+        };
+        assert!(may_fail, "{needed:?}, and yet {failure:?}");
+    }
+}
+
 macro_rules! comes_and_goes {
-    ($($test:ident: $name:literal, $needed:expr, $detour:expr;)+) => {
+    ($($test:ident: $server:literal, $shown:expr, $needed:expr, $detour:expr;)+) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $test() {
-            if let Some(way) = Way::to($name).await {
-                survives(way, $needed, $detour).await;
+            if let Some(way) = Way::to($server).await {
+                survives(way, $shown, $needed, $detour).await;
             }
         })+
     };
 }
 
+/// A node answers 503 to readiness while this is away.
+const fn required(name: &'static str) -> Shown {
+    let required = true;
+    Shown { name, required }
+}
+
+/// A node stays ready while this is away, and names it.
+const fn optional(name: &'static str) -> Shown {
+    let required = false;
+    Shown { name, required }
+}
+
 comes_and_goes! {
-    mongodb_with_the_invoices: "MONGO", Needed::Yes, |config, way| {
+    mongodb_with_the_invoices: "MONGO", required("invoices"), Needed::Yes, |config, way| {
         config.storage.invoices = way.secret();
     };
-    postgresql_with_users_and_numbers: "POSTGRES", Needed::Yes, |config, way| {
+    postgresql_with_users_and_numbers: "POSTGRES", required("store"), Needed::Yes, |config, way| {
         config.storage.relational = way.secret();
     };
-    postgresql_with_everything: "POSTGRES", Needed::Yes, |config, way| {
+    postgresql_with_everything: "POSTGRES", required("store"), Needed::Yes, |config, way| {
         config.storage.relational = way.secret();
         config.storage.invoices = Secret::default();
     };
-    gridfs_with_the_documents: "MONGO", Needed::No, |config, way| {
+    gridfs_with_the_documents: "MONGO", optional("media"), Needed::No, |config, way| {
         config.storage.documents = way.secret();
     };
-    redis: "REDIS", Needed::No, |config, way| {
+    s3_with_the_documents: "S3", optional("media"), Needed::No, |config, way| {
+        config.storage.documents = way.secret();
+    };
+    cloudinary_with_the_documents: "CLOUDINARY", optional("media"), Needed::No, |config, way| {
+        config.storage.documents = way.secret();
+    };
+    redis: "REDIS", optional("cache"), Needed::No, |config, way| {
         config.cache.url = way.secret();
     };
-    kafka: "KAFKA", Needed::No, |config, way| {
-        config.events.url = Secret::new(format!("kafka://{}", way.proxy.address()));
+    kafka: "KAFKA", optional("events"), Needed::No, |config, way| {
+        config.events.url = way.secret();
     };
-    smtp: "SMTP", Needed::No, |config, way| {
-        config.mail.url = Secret::new(format!("{}?tls=none", way.url()));
+    smtp: "SMTP", optional("mail"), Needed::No, |config, way| {
+        config.mail.url = Secret::new(format!("{}?tls=none", way.url));
     };
-    stripe: "STRIPE", Needed::Yes, |config, way| {
-        // `pay` itself needs Stripe, and says so with 424.
-        config.payments.provider = faktor::config::PaymentProvider::Stripe;
-        config.payments.api_url = way.url();
-        config.payments.secret_key = Secret::new("sk_test_faults_0123456789".to_owned());
+    stripe: "STRIPE", optional("payments"), Needed::ToPay, |config, way| {
+        config.payments.provider = PaymentProvider::Stripe;
+        config.payments.api_url.clone_from(&way.url);
+        config.payments.secret_key = Secret::new(STRIPE_KEY.to_owned());
         config.payments.webhook_secret = Secret::new("whsec_faults_0123456789".to_owned());
+    };
+    openid_connect: "OIDC", optional("oidc"), Needed::No, |config, way| {
+        config.oidc.issuer.clone_from(&way.url);
+        issuer::AUDIENCE.clone_into(&mut config.oidc.audience);
     };
 }

@@ -48,8 +48,13 @@ impl Drop for TestIssuer {
 
 impl TestIssuer {
     pub(crate) async fn start() -> Self {
+        Self::start_as(async |own| own.to_owned()).await
+    }
+
+    /// An issuer that goes by another address than its own, such as a proxy's.
+    pub(crate) async fn start_as(name: impl AsyncFnOnce(&str) -> String) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let url = name(&format!("http://{}", listener.local_addr().unwrap())).await;
         let shared = Arc::new(Shared::default());
         shared.url.lock().unwrap().clone_from(&url);
         let router = Router::new()

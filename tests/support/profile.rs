@@ -76,8 +76,16 @@ pub(crate) async fn prepare(config: &Config) {
 
 /// The mails that the catcher has from a node's sender, as they came.
 pub(crate) async fn caught_mails(from: &str) -> Vec<String> {
-    let api = address("SMTP_API");
-    let all: Vec<serde_json::Value> = reqwest::get(format!("{api}/messages"))
+    mails_caught_at(&address("SMTP_API"), from).await
+}
+
+/// As [`caught_mails`], of the catcher whose interface for tests is at `api`.
+pub(crate) async fn mails_caught_at(api: &str, from: &str) -> Vec<String> {
+    // One client: each of them reads all of the machine's certificates.
+    let client = reqwest::Client::new();
+    let all: Vec<serde_json::Value> = client
+        .get(format!("{api}/messages"))
+        .send()
         .await
         .expect("the catcher's answer")
         .json()
@@ -86,9 +94,8 @@ pub(crate) async fn caught_mails(from: &str) -> Vec<String> {
     let mut mails = Vec::new();
     for mail in all.iter().filter(|mail| mail["envelope_from"] == from) {
         let id = mail["id"].as_str().expect("an id");
-        let mail = reqwest::get(format!("{api}/messages/{id}.eml"))
-            .await
-            .expect("a mail");
+        let mail = client.get(format!("{api}/messages/{id}.eml")).send().await;
+        let mail = mail.expect("a mail");
         mails.push(mail.text().await.expect("a text"));
     }
     mails

@@ -11,6 +11,7 @@ use crate::domain::ids::EffectId;
 use crate::domain::invoice::Invoice;
 use crate::domain::invoice::command::{Command, Initiator};
 use crate::domain::invoice::effect::{EffectError, EffectKind, EffectKindName, PendingEffect};
+use crate::store::StoreError;
 
 pub(super) use self::tools::EffectTools;
 use self::tools::Failure;
@@ -81,9 +82,9 @@ impl EffectRunner {
         self.inner.running.len() as u64
     }
 
-    /// The command that notes a failed attempt, with the time of the next one.
-    pub(super) fn failed(&self, effect: EffectId, error: EffectError, attempt: u32) -> Command {
-        self.inner.tools.failed(effect, error, attempt)
+    /// The command that notes that no number could be allocated, with the time of the next attempt.
+    pub(super) fn unnumbered(&self, effect: &PendingEffect, error: &StoreError) -> Command {
+        self.inner.tools.unnumbered(effect, error)
     }
 }
 

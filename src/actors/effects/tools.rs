@@ -21,12 +21,16 @@ use crate::domain::money::Money;
 use crate::outbound::mail::{Attachment, MailError, OutgoingMail};
 use crate::outbound::payment::{ChargeOutcome, ChargeRequest, LinkEnd, LinkRequest, ProviderError};
 use crate::render::{self, RenderContext};
+use crate::store::StoreError;
 
 /// How long until it is asked again what came of a payment that takes days.
 const PAYMENT_UNDER_WAY: SignedDuration = SignedDuration::from_hours(1);
 
 /// How long an effect that found no room waits.
 const POSTPONE: SignedDuration = SignedDuration::from_secs(2);
+
+/// The attempts at a number after which the delay does not grow any more: somebody waits for it.
+const NUMBER_DELAY_GROWS: u32 = 6;
 
 /// What the runner needs. `public_url` and names are the same for every effect.
 pub(in super::super) struct EffectTools {
@@ -336,7 +340,28 @@ impl EffectTools {
         command
     }
 
-    pub(super) fn failed(&self, effect: EffectId, error: EffectError, attempt: u32) -> Command {
+    /// The command that notes that there is no number yet. It comes from the node's own store, which is
+    /// asked until it answers: nothing is given up for its absence.
+    pub(super) fn unnumbered(&self, effect: &PendingEffect, error: &StoreError) -> Command {
+        let attempt = effect.attempts.saturating_add(1);
+        let max_attempts = match error {
+            StoreError::Unavailable { .. } => u32::MAX,
+            _ => self.config.max_attempts,
+        };
+        Command::FailEffect {
+            effect: effect.id.clone(),
+            error: EffectError {
+                code: "store_unavailable".to_owned(),
+                detail: "the number series could not be reached".to_owned(),
+                permanent: false,
+                outcome_unknown: true,
+            },
+            retry_at: self.later(self.backoff(attempt.min(NUMBER_DELAY_GROWS))),
+            max_attempts,
+        }
+    }
+
+    fn failed(&self, effect: EffectId, error: EffectError, attempt: u32) -> Command {
         let retry_at = self.later(self.backoff(attempt));
         let max_attempts = self.config.max_attempts;
         Command::FailEffect {

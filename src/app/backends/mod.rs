@@ -1,6 +1,5 @@
 //! The backends that the configuration names: opened together, each with patience.
 
-use std::future::ready;
 use std::sync::Arc;
 
 use crate::actors::root::Probe;
@@ -179,7 +178,10 @@ fn outside_probes(
         }));
     }
     if let Some(issuer) = oidc.cloned() {
-        probes.push(Probe::optional("oidc", move || ready(issuer.check())));
+        probes.push(Probe::optional("oidc", move || {
+            let issuer = issuer.clone();
+            async move { issuer.ping().await }
+        }));
     }
     probes
 }

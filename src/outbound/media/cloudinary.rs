@@ -27,6 +27,8 @@ const TYPE: &str = "authenticated";
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Pings count against the Admin API's hourly allowance, so one that went well is good for a while.
 const PING_AGAIN_AFTER: Duration = Duration::from_mins(1);
+/// The same when an upload or download failed since.
+const PING_IN_DOUBT_AFTER: Duration = Duration::from_secs(10);
 
 /// Objects in one product environment ("cloud").
 #[derive(Clone)]
@@ -38,7 +40,15 @@ pub struct CloudinaryMedia {
     secret: Secret,
     clock: Clock,
     limits: TimeLimits,
-    well_since: Arc<Mutex<Option<Instant>>>,
+    good_ping: Arc<Mutex<Option<GoodPing>>>,
+}
+
+/// The last ping, when it went well.
+#[derive(Clone, Copy)]
+struct GoodPing {
+    at: Instant,
+    /// An upload or download failed since.
+    in_doubt: bool,
 }
 
 impl fmt::Debug for CloudinaryMedia {
@@ -89,14 +99,15 @@ impl CloudinaryMedia {
             secret: Secret::new(address.password),
             clock,
             limits,
-            well_since: Arc::default(),
+            good_ping: Arc::default(),
         })
     }
 
     /// Uploads under the object's one public id: a repeat overwrites.
     pub(super) async fn put(&self, name: &str, bytes: Bytes) -> Result<StoredObject, MediaError> {
         let object = StoredObject::of(&bytes);
-        let uploaded = within(self.limits.transfer, self.upload(name, bytes)).await?;
+        let uploaded = within(self.limits.transfer, self.upload(name, bytes)).await;
+        let uploaded = self.heed(uploaded)?;
         if uploaded.public_id != public_id(name) || uploaded.bytes != object.bytes {
             let reason = format!(
                 "Cloudinary kept {} bytes as {}",
@@ -136,8 +147,20 @@ impl CloudinaryMedia {
     }
 
     pub(super) async fn get(&self, name: &str, sha256: &str) -> Result<Bytes, MediaError> {
-        let object = within(self.limits.transfer, self.download(name)).await?;
-        checked(name, object, sha256)
+        let object = within(self.limits.transfer, self.download(name)).await;
+        checked(name, self.heed(object)?, sha256)
+    }
+
+    /// A call that failed casts doubt on the last ping.
+    fn heed<T>(&self, called: Result<T, MediaError>) -> Result<T, MediaError> {
+        let failed = matches!(
+            called,
+            Err(MediaError::Unavailable { .. } | MediaError::Denied { .. })
+        );
+        if let Some(ping) = self.good_ping().as_mut().filter(|_| failed) {
+            ping.in_doubt = true;
+        }
+        called
     }
 
     async fn download(&self, name: &str) -> Result<Vec<u8>, MediaError> {
@@ -165,8 +188,12 @@ impl CloudinaryMedia {
     }
 
     pub(super) async fn ping(&self) -> Result<(), MediaError> {
-        let lately = *self.lately();
-        if lately.is_some_and(|at| at.elapsed() < PING_AGAIN_AFTER) {
+        let last = *self.good_ping();
+        let again_after = match last {
+            Some(GoodPing { in_doubt: true, .. }) => PING_IN_DOUBT_AFTER,
+            _ => PING_AGAIN_AFTER,
+        };
+        if last.is_some_and(|ping| ping.at.elapsed() < again_after) {
             return Ok(());
         }
         within(self.limits.transfer, async {
@@ -176,12 +203,15 @@ impl CloudinaryMedia {
             Ok(())
         })
         .await?;
-        *self.lately() = Some(Instant::now());
+        *self.good_ping() = Some(GoodPing {
+            at: Instant::now(),
+            in_doubt: false,
+        });
         Ok(())
     }
 
-    fn lately(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
-        self.well_since
+    fn good_ping(&self) -> std::sync::MutexGuard<'_, Option<GoodPing>> {
+        self.good_ping
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{
@@ -17,9 +17,9 @@ use reqwest::{Client, Url};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::Mutex;
-use tokio::time::{Duration, Instant};
+use tokio::time::{Duration, Instant, timeout};
 
-use super::{IssuerError, TokenError, fetch};
+use super::{ANSWER_TIME, IssuerError, TokenError, fetch};
 
 /// Keys are asked for again after this, so that one that the issuer withdrew is soon refused.
 const FRESH_FOR: Duration = Duration::from_mins(5);
@@ -27,6 +27,8 @@ const FRESH_FOR: Duration = Duration::from_mins(5);
 const USABLE_FOR: Duration = Duration::from_hours(24);
 /// Unknown key ids make us ask at most this often: anybody can invent one.
 const ASK_AGAIN_AFTER: Duration = Duration::from_mins(1);
+/// How long a readiness probe waits for the issuer; it has two seconds in all.
+const PING_PATIENCE: Duration = Duration::from_millis(1_500);
 /// More keys than any issuer has.
 const MAX_KEYS: usize = 100;
 /// Shorter RSA keys are too weak (RFC 7518, section 3.3).
@@ -50,6 +52,8 @@ pub(super) struct Keys {
     present: ArcSwap<KeySet>,
     /// When the issuer was asked last, with or without success.
     asked_at: Mutex<Instant>,
+    /// Why it did not answer then, if it did not.
+    trouble: ArcSwapOption<String>,
     fetches: AtomicU64,
 }
 
@@ -74,13 +78,13 @@ impl Keys {
             present: ArcSwap::from_pointee(present),
             // The first unknown key may be asked for at once: it can be newer than the start.
             asked_at: Mutex::new(Instant::now() - ASK_AGAIN_AFTER),
+            trouble: ArcSwapOption::empty(),
             fetches: AtomicU64::new(1),
         })
     }
 
     /// The key with this id.
     pub(super) async fn find(&self, id: &str) -> Result<Key, TokenError> {
-        const UNKNOWN: TokenError = TokenError::Invalid("the token is signed with an unknown key");
         let present = self.present.load();
         let age = present.fetched_at.elapsed();
         let known = present.by_id.get(id).filter(|_| age < USABLE_FOR).cloned();
@@ -101,35 +105,66 @@ impl Keys {
         }
         drop(present);
         if asked_at.elapsed() < ASK_AGAIN_AFTER {
-            return known.ok_or(UNKNOWN);
+            return known.ok_or_else(|| self.unknown());
         }
         *asked_at = Instant::now();
+        match self.ask(ANSWER_TIME).await {
+            Some(set) => set.by_id.get(id).cloned().ok_or_else(|| self.unknown()),
+            None => known.ok_or_else(|| self.unknown()),
+        }
+    }
+
+    /// What a token with a key that is not known comes to: while the issuer can't be asked, it may be
+    /// good.
+    fn unknown(&self) -> TokenError {
+        match &*self.trouble.load() {
+            Some(trouble) => TokenError::Unavailable(trouble.as_ref().clone()),
+            None => TokenError::Invalid("the token is signed with an unknown key"),
+        }
+    }
+
+    /// Asks the issuer now, which the holder of `asked_at` may. None: it did not answer.
+    async fn ask(&self, patience: Duration) -> Option<Arc<KeySet>> {
         self.fetches.fetch_add(1, Ordering::Relaxed);
-        match fetch_set(&self.client, &self.url).await {
+        let fetched = timeout(patience, fetch_set(&self.client, &self.url)).await;
+        let fetched = fetched.unwrap_or_else(|_| {
+            let text = format!("no answer within {} ms", patience.as_millis());
+            Err(IssuerError::Unreachable(text))
+        });
+        match fetched {
             Ok(set) => {
-                let found = set.by_id.get(id).cloned();
-                self.present.store(Arc::new(set));
+                let set = Arc::new(set);
+                self.present.store(Arc::clone(&set));
+                self.trouble.store(None);
                 metrics::counter!("faktor_oidc_key_fetches_total", "outcome" => "ok").increment(1);
-                found.ok_or(UNKNOWN)
+                Some(set)
             }
             Err(error) => {
                 metrics::counter!("faktor_oidc_key_fetches_total", "outcome" => "failed")
                     .increment(1);
                 tracing::warn!(url = %self.url, %error, "the issuer's keys could not be read");
-                known.ok_or_else(|| TokenError::Unavailable(error.to_string()))
+                self.trouble.store(Some(Arc::new(error.to_string())));
+                None
             }
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), String> {
-        let age = self.present.load().fetched_at.elapsed();
-        if age < USABLE_FOR {
-            Ok(())
-        } else {
-            Err(format!(
-                "its keys could not be read for {} hours",
-                age.as_secs() / 3600
-            ))
+    /// Whether the issuer answered when it was asked last; asked again when its keys are not fresh, or
+    /// it did not.
+    pub(super) async fn ping(&self) -> Result<(), String> {
+        let is_due =
+            self.trouble.load().is_some() || self.present.load().fetched_at.elapsed() >= FRESH_FOR;
+        if is_due
+            && let Ok(mut asked_at) = self.asked_at.try_lock()
+            && asked_at.elapsed() >= ASK_AGAIN_AFTER
+        {
+            *asked_at = Instant::now();
+            // What came of it is kept.
+            let _ = self.ask(PING_PATIENCE).await;
+        }
+        match &*self.trouble.load() {
+            Some(trouble) => Err(format!("its keys can't be read: {trouble}")),
+            None => Ok(()),
         }
     }
 

@@ -103,9 +103,10 @@ impl Issuer {
         token::verify(token, &key, &self.inner.options, now)
     }
 
-    /// Whether the keys are fresh; the reason when not.
-    pub fn check(&self) -> Result<(), String> {
-        self.inner.keys.check()
+    /// Whether the issuer answers; the reason when not. It is asked at most once a minute, and not
+    /// while its keys are fresh.
+    pub async fn ping(&self) -> Result<(), String> {
+        self.inner.keys.ping().await
     }
 
     /// How often the keys were asked for.
