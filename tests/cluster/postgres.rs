@@ -167,7 +167,7 @@ async fn a_database_that_is_killed_and_started_again_takes_nobody_along() {
         return;
     }
     let server = OwnServer::start("POSTGRES").await;
-    let store = Postgres::at(server.url(), 0).await;
+    let store = Postgres::at(server.address("POSTGRES"), 0).await;
     let mut trial = Trial::begin("database restart", 7, store.setup(3)).await;
     trial.run_for(Duration::from_secs(2)).await;
     trial.note("PostgreSQL is killed");

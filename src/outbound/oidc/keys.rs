@@ -27,8 +27,8 @@ const FRESH_FOR: Duration = Duration::from_mins(5);
 const USABLE_FOR: Duration = Duration::from_hours(24);
 /// Unknown key ids make us ask at most this often: anybody can invent one.
 const ASK_AGAIN_AFTER: Duration = Duration::from_mins(1);
-/// How long a readiness probe waits for the issuer; it has two seconds in all.
-const PING_PATIENCE: Duration = Duration::from_millis(1_500);
+/// How long a readiness probe waits for the issuer: less than readiness has in all.
+const PING_PATIENCE: Duration = Duration::from_secs(1);
 /// More keys than any issuer has.
 const MAX_KEYS: usize = 100;
 /// Shorter RSA keys are too weak (RFC 7518, section 3.3).
