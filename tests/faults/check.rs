@@ -73,7 +73,8 @@ async fn invoices_ended_where_they_should(app: &TestApp, made: &Made) {
     }
 }
 
-async fn at_its_end(app: &TestApp, id: &str) -> Value {
+/// An invoice, once everything about it is done: then every server has acknowledged its part.
+pub(crate) async fn at_its_end(app: &TestApp, id: &str) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let invoice = app.invoice(id).await;

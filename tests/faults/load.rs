@@ -1,7 +1,7 @@
 //! Invoices on their way from draft to paid, by clients that ask again when they got no answer.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -16,7 +16,8 @@ pub(crate) const INVOICES: usize = 200;
 /// Clients at the same time.
 const CLIENTS: usize = 16;
 /// Between two requests of a client, so that a fault meets invoices at each step.
-const PAUSE: Duration = Duration::from_millis(300);
+const PAUSE: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long a client goes on asking.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -50,6 +51,8 @@ struct Shared {
     turns: Semaphore,
     /// Made, and not paid yet.
     under_way: AtomicUsize,
+    /// The ids of those whose payment was asked for.
+    asked_to_pay: Mutex<Vec<String>>,
     requests: AtomicU64,
     failures: Mutex<Vec<Failure>>,
 }
@@ -65,6 +68,7 @@ impl Load {
             begun: Semaphore::new(0),
             turns: Semaphore::new(CLIENTS),
             under_way: AtomicUsize::new(0),
+            asked_to_pay: Mutex::default(),
             requests: AtomicU64::new(0),
             failures: Mutex::default(),
         });
@@ -80,6 +84,20 @@ impl Load {
         Self { clients, shared }
     }
 
+    /// Lets one more invoice begin; the id of the next one whose payment was asked for.
+    pub(crate) async fn next_one(&self) -> String {
+        let before = self.shared.asked_to_pay().len();
+        self.shared.begun.add_permits(1);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(id) = self.shared.asked_to_pay().get(before) {
+                return id.clone();
+            }
+            assert!(Instant::now() < deadline, "no invoice comes to its payment");
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Lets so many more invoices begin, and waits until some are made and not paid: a fault that comes
     /// now meets them in the middle of things.
     pub(crate) async fn get_under_way(&self, invoices: usize) {
@@ -87,7 +105,7 @@ impl Load {
         let deadline = Instant::now() + PATIENCE;
         while self.shared.under_way.load(Ordering::Relaxed) < CLIENTS / 2 {
             assert!(Instant::now() < deadline, "no invoice is under way");
-            sleep(Duration::from_millis(5)).await;
+            sleep(LOOK_EVERY).await;
         }
     }
 
@@ -100,6 +118,12 @@ impl Load {
             requests: self.shared.requests.load(Ordering::Relaxed),
             failures: std::mem::take(&mut failures),
         }
+    }
+}
+
+impl Shared {
+    fn asked_to_pay(&self) -> MutexGuard<'_, Vec<String>> {
+        self.asked_to_pay.lock().expect("no panic")
     }
 }
 
@@ -125,6 +149,7 @@ impl Caller {
         let pay = json!({"payment_method": shared.method});
         self.ask(&format!("{path}/pay"), pay).await;
         shared.under_way.fetch_sub(1, Ordering::Relaxed);
+        shared.asked_to_pay().push(id.clone());
         drop(turn);
         (id, given)
     }
