@@ -13,7 +13,7 @@ const ALL: PageRequest<InvoiceId> = PageRequest {
     starting_after: None,
 };
 
-async fn store(stores: &Stores, invoice: Invoice) -> InvoiceId {
+pub(crate) async fn store(stores: &Stores, invoice: Invoice) -> InvoiceId {
     stores.invoices.commit(creation(&invoice)).await.unwrap();
     invoice.id
 }
@@ -34,7 +34,7 @@ async fn found(
     ids
 }
 
-fn any() -> InvoiceFilter {
+pub(crate) fn any() -> InvoiceFilter {
     InvoiceFilter::default()
 }
 
@@ -277,66 +277,6 @@ pub(crate) async fn a_search_ignores_case_beyond_ascii_and_takes_wildcards_liter
     }
 }
 
-pub(crate) async fn pages_hold_each_invoice_once_while_others_are_created(stores: &Stores) {
-    let organization = new_organization();
-    let mut expected = Vec::new();
-    for number in 0..25 {
-        let mut invoice = draft(organization);
-        invoice.created_at = at(number);
-        expected.push(store(stores, invoice).await);
-    }
-    expected.reverse();
-
-    let mut seen = Vec::new();
-    let mut starting_after = None;
-    loop {
-        let page = PageRequest {
-            limit: 10,
-            starting_after,
-        };
-        let page = stores
-            .invoices
-            .list(organization, &any(), &page)
-            .await
-            .unwrap();
-        seen.extend(page.data.iter().map(|invoice| invoice.id));
-        // A newer one comes in between: it belongs to no page that follows.
-        let mut newer = draft(organization);
-        newer.created_at = at(1_000);
-        store(stores, newer).await;
-        if !page.has_more {
-            break;
-        }
-        starting_after = seen.last().copied();
-    }
-    assert_eq!(seen, expected);
-}
-
-pub(crate) async fn pages_of_invoices_made_at_the_same_moment_hold_each_once(stores: &Stores) {
-    let organization = new_organization();
-    let mut expected = Vec::new();
-    for _ in 0..9 {
-        expected.push(store(stores, draft(organization)).await);
-    }
-    expected.sort();
-    expected.reverse();
-    let mut seen: Vec<InvoiceId> = Vec::new();
-    for has_more in [true, true, false] {
-        let page = PageRequest {
-            limit: 3,
-            starting_after: seen.last().copied(),
-        };
-        let page = stores
-            .invoices
-            .list(organization, &any(), &page)
-            .await
-            .unwrap();
-        assert_eq!(page.has_more, has_more);
-        seen.extend(page.data.iter().map(|invoice| invoice.id));
-    }
-    assert_eq!(seen, expected);
-}
-
 pub(crate) async fn a_changed_invoice_is_found_by_its_new_values_and_not_by_its_old_ones(
     stores: &Stores,
 ) {
@@ -478,24 +418,6 @@ pub(crate) async fn deleted_drafts_are_not_listed(stores: &Stores) {
     };
     assert_eq!(found(stores, organization, &asked_for).await, []);
     assert!(stores.invoices.load(invoice.id).await.unwrap().is_some());
-}
-
-pub(crate) async fn an_unknown_starting_point_gives_an_empty_page(stores: &Stores) {
-    let (organization, other) = (new_organization(), new_organization());
-    store(stores, draft(organization)).await;
-    let of_another = store(stores, draft(other)).await;
-    for unknown in [InvoiceId::new(clock::new_uuid()), of_another] {
-        let page = PageRequest {
-            limit: 10,
-            starting_after: Some(unknown),
-        };
-        let page = stores
-            .invoices
-            .list(organization, &any(), &page)
-            .await
-            .unwrap();
-        assert!(page.data.is_empty() && !page.has_more);
-    }
 }
 
 pub(crate) async fn another_organizations_invoices_are_never_listed(stores: &Stores) {
