@@ -10,7 +10,7 @@ use super::pdf::{PdfTask, PdfWork};
 use super::pool::{Pool, PoolError};
 use crate::domain::ids::EffectId;
 use crate::domain::invoice::{DocumentFormat, Invoice, StoredDocument};
-use crate::outbound::media::{MediaError, StoredObject};
+use crate::outbound::media::{MediaError, ObjectReader, StoredObject};
 use crate::render::RenderError;
 use crate::store::{DirectoryStore, StoreError};
 
@@ -84,15 +84,15 @@ impl DocumentsHandle {
         Ok(bytes.into())
     }
 
-    /// Reads a stored document, its checksum compared.
-    pub async fn stored(&self, document: &StoredDocument) -> Result<Bytes, DocumentError> {
+    /// Begins to read a stored document; its checksum is compared on the way.
+    pub async fn stored(&self, document: &StoredDocument) -> Result<ObjectReader, DocumentError> {
         let name = document.object.clone();
-        let task = MediaTask::Get {
+        let task = MediaTask::Read {
             name: name.clone(),
             sha256: document.sha256.clone(),
         };
         match self.media.run(task).await?? {
-            MediaOutput::Read(bytes) => Ok(bytes),
+            MediaOutput::Opened(reader) => Ok(reader),
             MediaOutput::Stored(_) => Err(MediaError::Missing { name }.into()),
         }
     }
@@ -115,7 +115,7 @@ impl DocumentsHandle {
             .await??
         {
             MediaOutput::Stored(stored) => Ok((name, stored)),
-            MediaOutput::Read(_) => Err(MediaError::Missing { name }.into()),
+            MediaOutput::Opened(_) => Err(MediaError::Missing { name }.into()),
         }
     }
 

@@ -1,22 +1,23 @@
-//! The Media pool: puts documents into the media store and reads them back.
+//! The Media pool: puts documents into the media store and begins to read them. The rest of a large one
+//! is read as fast as it is taken, when the worker is free again.
 
 use bytes::Bytes;
 
 use super::pool::Work;
-use crate::outbound::media::{Media, MediaError, StoredObject};
+use crate::outbound::media::{Media, MediaError, ObjectReader, StoredObject};
 
-/// An object to be written or read.
+/// An object to be written, or to be read from.
 #[derive(Debug)]
 pub enum MediaTask {
     Put { name: String, bytes: Bytes },
-    Get { name: String, sha256: String },
+    Read { name: String, sha256: String },
 }
 
 /// What came of it.
 #[derive(Debug)]
 pub enum MediaOutput {
     Stored(StoredObject),
-    Read(Bytes),
+    Opened(ObjectReader),
 }
 
 #[derive(Debug)]
@@ -34,8 +35,9 @@ impl Work for MediaWork {
             MediaTask::Put { name, bytes } => {
                 self.media.put(&name, bytes).await.map(MediaOutput::Stored)
             }
-            MediaTask::Get { name, sha256 } => {
-                self.media.get(&name, &sha256).await.map(MediaOutput::Read)
+            MediaTask::Read { name, sha256 } => {
+                let opened = self.media.read(&name, &sha256).await;
+                opened.map(MediaOutput::Opened)
             }
         }
     }

@@ -423,6 +423,10 @@ mod tests {
         async fn fail() -> Response {
             ApiError::internal("the cause".to_owned()).into_response()
         }
+        // A line that another test's thread is the first to write, without a log, stays silent in this
+        // thread too: so its first time is here, before there is one.
+        ask(|| async { "ok" }, Duration::from_secs(10)).await;
+        ask(fail, Duration::from_secs(10)).await;
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
         let handle = recorder.handle();
         let _recording = metrics::set_default_local_recorder(&recorder);

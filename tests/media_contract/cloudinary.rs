@@ -43,7 +43,7 @@ impl Subject for Cloudinary {
     async fn tidy_up(self) {}
 }
 
-fn open(url: &str, limits: TimeLimits) -> Result<Media, MediaError> {
+pub(crate) fn open(url: &str, limits: TimeLimits) -> Result<Media, MediaError> {
     open_at(Clock::System, url, limits)
 }
 

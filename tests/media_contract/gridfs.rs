@@ -68,7 +68,7 @@ impl GridFs {
         self.database.collection("documents.files")
     }
 
-    fn chunks(&self) -> mongodb::Collection<Document> {
+    pub(crate) fn chunks(&self) -> mongodb::Collection<Document> {
         self.database.collection("documents.chunks")
     }
 
@@ -78,7 +78,7 @@ impl GridFs {
     }
 }
 
-async fn open(url: &str, limits: TimeLimits) -> Result<Media, MediaError> {
+pub(crate) async fn open(url: &str, limits: TimeLimits) -> Result<Media, MediaError> {
     let opened = GridFsMedia::new(&Secret::new(url.to_owned()), limits).await;
     opened.map(Media::GridFs)
 }

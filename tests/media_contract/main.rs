@@ -13,6 +13,7 @@ mod node;
 mod promises;
 mod s3;
 mod s3_double;
+mod streaming;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -17,7 +17,7 @@ use crate::support::{self, TestApp, read};
 /// Long enough for a node that does not wait.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-async fn node(documents: &str) -> TestApp {
+pub(crate) async fn node(documents: &str) -> TestApp {
     TestApp::start_with(|config| config.storage.documents = Secret::new(documents.to_owned())).await
 }
 
@@ -39,11 +39,22 @@ async fn documents_go_out_and_come_back(app: &TestApp) {
     assert_eq!(sent["document"]["pdf"]["sha256"], sha256);
     assert_eq!(app.mails().await.len(), 1);
 
+    let fid = uploaded(app, file()).await;
+    let download = app.get(&format!("/download?fid={fid}")).await;
+    assert_eq!(download.status, 200, "{}", download.text());
+    assert!(download.text().contains("Server"), "{}", download.text());
+    let local = app.dir.path().join("data").join("documents");
+    assert!(!local.exists(), "no document is kept on this machine");
+}
+
+/// Uploads a file, which becomes a CSV; its id.
+pub(crate) async fn uploaded(app: &TestApp, file: Value) -> String {
+    let file = Part::text(file.to_string()).file_name("invoice.json");
     let upload = app
         .client
         .post(format!("{}/upload?format=csv", app.base))
         .bearer_auth(&app.token)
-        .multipart(Form::new().part("file", Part::text(file()).file_name("invoice.json")))
+        .multipart(Form::new().part("file", file))
         .send();
     let upload = read(upload.await.unwrap()).await;
     assert_eq!(
@@ -53,14 +64,10 @@ async fn documents_go_out_and_come_back(app: &TestApp) {
     let fid = upload.header("x-file-id");
     app.until(fid, "made", |invoice| invoice["pending"] == json!([]))
         .await;
-    let download = app.get(&format!("/download?fid={fid}")).await;
-    assert_eq!(download.status, 200, "{}", download.text());
-    assert!(download.text().contains("Server"), "{}", download.text());
-    let local = app.dir.path().join("data").join("documents");
-    assert!(!local.exists(), "no document is kept on this machine");
+    fid.to_owned()
 }
 
-fn file() -> String {
+pub(crate) fn file() -> Value {
     json!({
         "company_name": "Solutions", "company_address": "123 Lane", "company_phone": "555-0199",
         "date": "2026-02-02", "invoice_no": "INV-1", "bill_to_name": "John Doe",
@@ -68,7 +75,6 @@ fn file() -> String {
         "items": [{"id": "Z1", "description": "Server", "qty": 2, "unit_price": 500, "total": 1000}],
         "subtotal": 1000, "tax_rate": 10, "tax_amount": 100, "total_amount": 1100
     })
-    .to_string()
 }
 
 async fn media_is_well(app: &TestApp) -> Option<Value> {

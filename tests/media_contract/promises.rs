@@ -20,7 +20,7 @@ fn sha256(bytes: &[u8]) -> String {
 }
 
 /// Bytes of every value in no simple order, line ends and zeros among them.
-fn noise(length: usize) -> Bytes {
+pub(crate) fn noise(length: usize) -> Bytes {
     let mut state = 7_u32;
     let next = std::iter::repeat_with(move || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

@@ -41,7 +41,7 @@ impl Subject for S3 {
     async fn tidy_up(self) {}
 }
 
-fn open(url: &str, limits: TimeLimits) -> Result<Media, MediaError> {
+pub(crate) fn open(url: &str, limits: TimeLimits) -> Result<Media, MediaError> {
     S3Media::new(&Secret::new(url.to_owned()), limits).map(Media::S3)
 }
 

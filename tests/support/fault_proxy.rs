@@ -2,6 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,6 +32,8 @@ pub(crate) enum Fault {
 pub(crate) struct FaultProxy {
     address: SocketAddr,
     fault: watch::Sender<Fault>,
+    /// Bytes of answers.
+    carried: Arc<AtomicUsize>,
     accepting: JoinHandle<()>,
 }
 
@@ -45,10 +49,17 @@ impl FaultProxy {
         let listener = bound(listen).await;
         let address = listener.local_addr().expect("its address");
         let (fault, faults) = watch::channel(Fault::Pass);
-        let accepting = tokio::spawn(accept(address, listener, server.to_owned(), faults));
+        let carried = Arc::default();
+        let route = Route {
+            server: server.to_owned(),
+            faults,
+            carried: Arc::clone(&carried),
+        };
+        let accepting = tokio::spawn(accept(address, listener, route));
         Self {
             address,
             fault,
+            carried,
             accepting,
         }
     }
@@ -67,6 +78,19 @@ impl FaultProxy {
     pub(crate) fn set(&self, fault: Fault) {
         self.fault.send_replace(fault);
     }
+
+    /// How many bytes of answers have gone through.
+    pub(crate) fn carried(&self) -> usize {
+        self.carried.load(Ordering::Relaxed)
+    }
+}
+
+/// What each connection is told.
+#[derive(Clone)]
+struct Route {
+    server: String,
+    faults: watch::Receiver<Fault>,
+    carried: Arc<AtomicUsize>,
 }
 
 /// The proxy before at the same address may still be on its way out.
@@ -96,12 +120,8 @@ pub(crate) fn host_of(server: &str) -> &str {
     rest.split(['/', '?']).next().unwrap_or(rest)
 }
 
-async fn accept(
-    address: SocketAddr,
-    listener: TcpListener,
-    server: String,
-    mut faults: watch::Receiver<Fault>,
-) {
+async fn accept(address: SocketAddr, listener: TcpListener, route: Route) {
+    let mut faults = route.faults.clone();
     let mut listener = Some(listener);
     loop {
         if *faults.borrow_and_update() == Fault::Refuse {
@@ -123,23 +143,23 @@ async fn accept(
         };
         // Such as too many open files: the next one may do.
         let Ok((client, _)) = accepted else { continue };
-        let (server, faults) = (server.clone(), faults.clone());
+        let route = route.clone();
         tokio::spawn(async move {
             // Either side's end is the other's.
-            if let Ok(server) = TcpStream::connect(&server).await {
-                carry(client, server, faults).await;
+            if let Ok(server) = TcpStream::connect(&route.server).await {
+                carry(client, server, route).await;
             }
         });
     }
 }
 
-async fn carry(client: TcpStream, server: TcpStream, faults: watch::Receiver<Fault>) {
-    let mut refused = faults.clone();
+async fn carry(client: TcpStream, server: TcpStream, route: Route) {
+    let mut refused = route.faults.clone();
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::select! {
-        () = requests(from_client, to_server, faults.clone()) => {}
-        () = answers(from_server, to_client, faults) => {}
+        () = requests(from_client, to_server, route.faults.clone()) => {}
+        () = answers(from_server, to_client, route) => {}
         _ = refused.wait_for(|fault| *fault == Fault::Refuse) => {}
     }
 }
@@ -158,11 +178,8 @@ async fn requests(
     }
 }
 
-async fn answers(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut faults: watch::Receiver<Fault>,
-) {
+async fn answers(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, route: Route) {
+    let mut faults = route.faults;
     let mut buffer = vec![0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         unless_stalled(&mut faults).await;
@@ -177,6 +194,7 @@ async fn answers(
         if to.write_all(&buffer[..passed]).await.is_err() || passed < length {
             return;
         }
+        route.carried.fetch_add(passed, Ordering::Relaxed);
     }
 }
 

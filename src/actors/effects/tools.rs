@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::documents::{DocumentError, DocumentsHandle};
@@ -268,11 +267,8 @@ impl EffectTools {
         let Some(stored) = &invoice.document.stored else {
             return Ok(None);
         };
-        let bytes: Bytes = self
-            .documents
-            .stored(stored)
-            .await
-            .map_err(|error| self.document_failure(&error))?;
+        let read = async { Ok(self.documents.stored(stored).await?.whole().await?) };
+        let bytes = read.await.map_err(|error| self.document_failure(&error))?;
         Ok(Some(Attachment {
             file_name: render::file_name(invoice, stored.format),
             media_type: render::media_type(stored.format).to_owned(),

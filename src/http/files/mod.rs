@@ -302,10 +302,7 @@ async fn download(
         return Err(ApiError::not_found("file"));
     }
     match (invoice.document.status, &invoice.document.stored) {
-        (DocumentStatus::Ready, Some(stored)) => {
-            let bytes = app.documents.stored(stored).await?;
-            Ok(document::file(bytes, invoice, stored.format))
-        }
+        (DocumentStatus::Ready, Some(stored)) => document::download(&app, invoice, stored).await,
         (DocumentStatus::Failed, _) => Err(ApiError::conflict(
             "document_failed",
             "the document could not be made",

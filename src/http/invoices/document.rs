@@ -6,7 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use bytes::Bytes;
+use futures_util::TryStreamExt as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -98,19 +98,43 @@ pub(in crate::http) async fn answer(
     if known.has(&tag) {
         return Ok(not_modified(tag));
     }
-    let bytes = match (stored, format) {
-        (Some(stored), _) => app.documents.stored(stored).await?,
-        (None, DocumentFormat::Json) => representation::bytes(&invoice, links(app))?,
-        (None, _) => app.documents.render(Arc::clone(&invoice), format).await?,
+    let mut response = match (stored, format) {
+        (Some(stored), _) => download(app, &invoice, stored).await?,
+        (None, DocumentFormat::Json) => {
+            let json = representation::bytes(&invoice, links(app))?;
+            file(json.into(), &invoice, format)
+        }
+        (None, _) => {
+            let rendered = app.documents.render(Arc::clone(&invoice), format).await?;
+            file(rendered.into(), &invoice, format)
+        }
     };
-    let mut response = file(bytes, &invoice, format);
     response.headers_mut().insert(header::ETAG, tag);
     Ok(response)
 }
 
-/// A document as a download.
-pub(in crate::http) fn file(bytes: Bytes, invoice: &Invoice, format: DocumentFormat) -> Response {
-    let mut response = Response::new(Body::from(bytes));
+/// The stored document, read as fast as the client takes it. Its length is said beforehand, so that a
+/// client sees an end that comes too early, as that of a damaged document does.
+pub(in crate::http) async fn download(
+    app: &App,
+    invoice: &Invoice,
+    stored: &StoredDocument,
+) -> Result<Response, ApiError> {
+    let reader = app.documents.stored(stored).await?;
+    let id = invoice.id;
+    let parts = reader.into_stream().inspect_err(move |error| {
+        tracing::error!(invoice = %id, %error, "a document ends in the middle of its download");
+    });
+    let mut response = file(Body::from_stream(parts), invoice, stored.format);
+    let length = HeaderValue::from(stored.bytes);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_LENGTH, length);
+    Ok(response)
+}
+
+fn file(body: Body, invoice: &Invoice, format: DocumentFormat) -> Response {
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,

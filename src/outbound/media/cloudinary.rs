@@ -6,6 +6,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::stream::{StreamExt, try_unfold};
 use reqwest::header::HeaderValue;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Response, StatusCode, redirect};
@@ -14,8 +15,9 @@ use sha2::{Digest, Sha256};
 use tokio::time::{Duration, Instant};
 
 use super::address::Address;
+use super::reader::Parts;
 use super::{
-    Bytes, MediaError, StoredObject, TimeLimits, append, checked, content_type, one_line, within,
+    Bytes, MediaError, ObjectReader, StoredObject, TimeLimits, content_type, one_line, within,
 };
 use crate::clock::Clock;
 use crate::config::Secret;
@@ -86,7 +88,8 @@ impl CloudinaryMedia {
         }
         let client = Client::builder()
             .connect_timeout(limits.connect)
-            .timeout(limits.transfer)
+            // For each read: how long a whole object takes is its reader's affair.
+            .read_timeout(limits.transfer)
             // The address of a download holds its signature, which is nobody else's business.
             .referer(false)
             .redirect(redirect::Policy::limited(3))
@@ -146,9 +149,10 @@ impl CloudinaryMedia {
             .map_err(|_| MediaError::unavailable("Cloudinary's answer can't be read"))
     }
 
-    pub(super) async fn get(&self, name: &str, sha256: &str) -> Result<Bytes, MediaError> {
-        let object = within(self.limits.transfer, self.download(name)).await;
-        checked(name, self.heed(object)?, sha256)
+    pub(super) async fn read(&self, name: &str, sha256: &str) -> Result<ObjectReader, MediaError> {
+        let parts = within(self.limits.transfer, self.download(name)).await;
+        let opened = ObjectReader::open(name, sha256, self.heed(parts)?, self.limits.transfer);
+        self.heed(opened.await)
     }
 
     /// A call that failed casts doubt on the last ping.
@@ -163,7 +167,7 @@ impl CloudinaryMedia {
         called
     }
 
-    async fn download(&self, name: &str) -> Result<Vec<u8>, MediaError> {
+    async fn download(&self, name: &str) -> Result<Parts, MediaError> {
         let public_id = public_id(name);
         let parameters = self.signed(vec![
             ("public_id", public_id.clone()),
@@ -179,12 +183,11 @@ impl CloudinaryMedia {
                 refused(StatusCode::NOT_FOUND, &message)
             });
         }
-        let mut answer = successful(answer).await?;
-        let mut object = Vec::new();
-        while let Some(part) = answer.chunk().await.map_err(lost)? {
-            append(name, &mut object, &part)?;
-        }
-        Ok(object)
+        let parts = try_unfold(successful(answer).await?, |mut answer| async {
+            let part = answer.chunk().await.map_err(lost)?;
+            Ok(part.map(|part| (part, answer)))
+        });
+        Ok(parts.boxed())
     }
 
     pub(super) async fn ping(&self) -> Result<(), MediaError> {

@@ -2,8 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use futures_util::{StreamExt, TryStreamExt};
+use tokio::fs::File;
+use tokio::time::Duration;
+use tokio_util::io::ReaderStream;
+
 use super::durable_file::{self, Mode};
-use super::{Bytes, MediaError, StoredObject, checked, io};
+use super::{Bytes, MediaError, ObjectReader, StoredObject, io};
+
+/// How much of a file is read at once.
+const PART_BYTES: usize = 256 * 1024;
+/// How long a disk may take for it.
+const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// Objects as files under `{data_dir}/documents`.
 #[derive(Debug, Clone)]
@@ -29,20 +39,18 @@ impl FileMedia {
         .map_err(|error| unavailable(&error))
     }
 
-    pub(super) async fn get(&self, name: &str, sha256: &str) -> Result<Bytes, MediaError> {
-        let path = self.directory.join(name);
-        let (name, sha256) = (name.to_owned(), sha256.to_owned());
-        durable_file::blocking(move || {
-            Ok(match std::fs::read(&path) {
-                Ok(bytes) => checked(&name, bytes, &sha256),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    Err(MediaError::missing(&name))
-                }
-                Err(error) => Err(unavailable(&error)),
-            })
-        })
-        .await
-        .unwrap_or_else(|error| Err(unavailable(&error)))
+    /// A file that is replaced meanwhile is read to its own end.
+    pub(super) async fn read(&self, name: &str, sha256: &str) -> Result<ObjectReader, MediaError> {
+        let file = match File::open(self.directory.join(name)).await {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(MediaError::missing(name));
+            }
+            Err(error) => return Err(unavailable(&error)),
+        };
+        let parts = ReaderStream::with_capacity(file, PART_BYTES);
+        let parts = parts.map_err(|error| unavailable(&error)).boxed();
+        ObjectReader::open(name, sha256, parts, READ_WITHIN).await
     }
 
     pub(super) async fn ping(&self) -> Result<(), MediaError> {

@@ -7,25 +7,30 @@
 
 use std::fmt;
 
-use futures_util::io::{AsyncReadExt, AsyncWriteExt};
-use futures_util::{StreamExt, TryStreamExt};
-use mongodb::bson::{Bson, doc};
+use futures_util::io::AsyncWriteExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use mongodb::Collection;
+use mongodb::bson::{Binary, Bson, doc};
 use mongodb::error::{Error, ErrorKind, GridFsErrorKind};
 use mongodb::gridfs::{FilesCollectionDocument, GridFsBucket};
 use mongodb::options::{
-    Acknowledgment, ClientOptions, GridFsBucketOptions, ReadPreference, SelectionCriteria,
-    WriteConcern,
+    Acknowledgment, ClientOptions, CollectionOptions, GridFsBucketOptions, ReadPreference,
+    SelectionCriteria, WriteConcern,
 };
+use serde::Deserialize;
 
+use super::reader::Parts;
 use super::{
-    Bytes, MAX_OBJECT_BYTES, MediaError, StoredObject, TimeLimits, append, checked, content_type,
-    one_line, within,
+    Bytes, MediaError, ObjectReader, StoredObject, TimeLimits, content_type, one_line, within,
 };
 use crate::config::Secret;
 
 const BUCKET: &str = "documents";
-/// How much of an object is handed to the driver, or read from it, at once: one chunk of GridFS.
+const CHUNKS: &str = "documents.chunks";
+/// How much of an object is handed to the driver at once: one chunk of GridFS.
 const PART_BYTES: usize = 255 * 1024;
+/// How many chunks the server sends at once.
+const CHUNKS_AT_ONCE: u32 = 2;
 /// More revisions of one name than crashes ever leave; further ones wait for the next put.
 const MAX_REVISIONS: usize = 100;
 /// How often a reader looks again when the revision it was reading has just been replaced.
@@ -35,7 +40,14 @@ const MAX_LOOKS: usize = 3;
 #[derive(Clone)]
 pub struct GridFsMedia {
     bucket: GridFsBucket,
+    chunks: Collection<Chunk>,
     limits: TimeLimits,
+}
+
+/// A part of a file, as the specification of GridFS has it.
+#[derive(Deserialize)]
+struct Chunk {
+    data: Binary,
 }
 
 impl fmt::Debug for GridFsMedia {
@@ -60,15 +72,22 @@ impl GridFsMedia {
             .w(Acknowledgment::Majority)
             .journal(true)
             .build();
+        // A secondary may not have yet what has just been written.
+        let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+        let from_primary = CollectionOptions::builder().selection_criteria(primary.clone());
+        let chunks = database.collection_with_options(CHUNKS, from_primary.build());
         let bucket = database.gridfs_bucket(
             GridFsBucketOptions::builder()
                 .bucket_name(BUCKET.to_owned())
                 .write_concern(durable)
-                // A secondary may not have yet what has just been written.
-                .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
+                .selection_criteria(primary)
                 .build(),
         );
-        Ok(Self { bucket, limits })
+        Ok(Self {
+            bucket,
+            chunks,
+            limits,
+        })
     }
 
     pub(super) async fn put(&self, name: &str, bytes: Bytes) -> Result<StoredObject, MediaError> {
@@ -88,13 +107,13 @@ impl GridFsMedia {
             .open_upload_stream(name)
             .metadata(doc! { "sha256": &object.sha256, "contentType": content_type(name) })
             .await
-            .map_err(|error| failed(name, &error))?;
+            .map_err(|error| failed(&error))?;
         for part in bytes.chunks(PART_BYTES) {
             let written = stream.write_all(part).await;
-            written.map_err(|error| interrupted(name, &error))?;
+            written.map_err(|error| interrupted(&error))?;
         }
         let closed = stream.close().await;
-        closed.map_err(|error| interrupted(name, &error))?;
+        closed.map_err(|error| interrupted(&error))?;
         Ok(object)
     }
 
@@ -103,7 +122,7 @@ impl GridFsMedia {
         for revision in revisions {
             match self.bucket.delete(revision.id).await {
                 Err(error) if !is_gone(&error) => {
-                    let error = failed(name, &error);
+                    let error = failed(&error);
                     tracing::warn!(object = name, %error, "an old revision stays in GridFS");
                 }
                 Ok(()) | Err(_) => {}
@@ -111,16 +130,13 @@ impl GridFsMedia {
         }
     }
 
-    pub(super) async fn get(&self, name: &str, sha256: &str) -> Result<Bytes, MediaError> {
-        within(self.limits.transfer, self.find(name, sha256)).await
-    }
-
     /// Reads the newest whole revision with that checksum. When none can be read, others may have
-    /// taken their place in the meantime: only what is still there is damaged.
-    async fn find(&self, name: &str, sha256: &str) -> Result<Bytes, MediaError> {
+    /// taken their place in the meantime: only what is still there is damaged. One that turns out to be
+    /// damaged when a part of it has been handed out already has no other take its place.
+    pub(super) async fn read(&self, name: &str, sha256: &str) -> Result<ObjectReader, MediaError> {
         let mut seen: Vec<Bson> = Vec::new();
         for _ in 0..MAX_LOOKS {
-            let revisions = self.revisions(name).await?;
+            let revisions = within(self.limits.transfer, self.revisions(name)).await?;
             if revisions.is_empty() {
                 return Err(MediaError::missing(name));
             }
@@ -129,9 +145,10 @@ impl GridFsMedia {
                 break;
             }
             for revision in revisions.iter().filter(|found| has(found, sha256)) {
-                match self.read(name, revision, sha256).await {
+                let parts = self.parts(revision.id.clone());
+                match ObjectReader::open(name, sha256, parts, self.limits.transfer).await {
                     Err(MediaError::Damaged { .. }) => {}
-                    read => return read,
+                    opened => return opened,
                 }
             }
             seen = ids;
@@ -139,26 +156,19 @@ impl GridFsMedia {
         Err(MediaError::damaged(name))
     }
 
-    async fn read(
-        &self,
-        name: &str,
-        revision: &FilesCollectionDocument,
-        sha256: &str,
-    ) -> Result<Bytes, MediaError> {
-        let length = usize::try_from(revision.length).unwrap_or(usize::MAX);
-        if length > MAX_OBJECT_BYTES {
-            return Err(MediaError::damaged(name));
-        }
-        let opened = self.bucket.open_download_stream(revision.id.clone()).await;
-        let mut stream = opened.map_err(|error| failed(name, &error))?;
-        let (mut object, mut part) = (Vec::with_capacity(length), vec![0; PART_BYTES]);
-        loop {
-            let read = stream.read(&mut part).await;
-            match read.map_err(|error| interrupted(name, &error))? {
-                0 => return checked(name, object, sha256),
-                read => append(name, &mut object, &part[..read])?,
-            }
-        }
+    /// The chunks of a revision. The driver's own stream takes as many at once as fit into an answer,
+    /// 16 MiB, twice; that none is missing or of another length, the checksum says.
+    fn parts(&self, revision: Bson) -> Parts {
+        let chunks = self.chunks.clone();
+        let find = async move {
+            let found = chunks.find(doc! { "files_id": revision });
+            found.sort(doc! { "n": 1 }).batch_size(CHUNKS_AT_ONCE).await
+        };
+        stream::once(find)
+            .try_flatten()
+            .map_ok(|chunk| Bytes::from(chunk.data.bytes))
+            .map_err(|error| failed(&error))
+            .boxed()
     }
 
     /// All revisions of a name, the newest first.
@@ -168,16 +178,16 @@ impl GridFsMedia {
             .find(doc! { "filename": name })
             .sort(doc! { "uploadDate": -1, "_id": -1 })
             .await;
-        let found = found.map_err(|error| failed(name, &error))?;
+        let found = found.map_err(|error| failed(&error))?;
         let revisions = found.take(MAX_REVISIONS).try_collect().await;
-        revisions.map_err(|error| failed(name, &error))
+        revisions.map_err(|error| failed(&error))
     }
 
     /// A read of the bucket, which needs a primary and the right to read.
     pub(super) async fn ping(&self) -> Result<(), MediaError> {
         within(self.limits.transfer, async {
             let found = self.bucket.find_one(doc! { "filename": "" }).await;
-            found.map_err(|error| failed("", &error))?;
+            found.map_err(|error| failed(&error))?;
             Ok(())
         })
         .await
@@ -205,11 +215,11 @@ fn not_understood(error: &Error) -> MediaError {
 }
 
 /// An error in the middle of a stream: the driver's own, wrapped.
-fn interrupted(name: &str, error: &std::io::Error) -> MediaError {
+fn interrupted(error: &std::io::Error) -> MediaError {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
     inner.map_or_else(
         || MediaError::unavailable(one_line(&error.to_string())),
-        |inner| failed(name, inner),
+        failed,
     )
 }
 
@@ -221,14 +231,8 @@ fn is_gone(error: &Error) -> bool {
     )
 }
 
-fn failed(name: &str, error: &Error) -> MediaError {
+fn failed(error: &Error) -> MediaError {
     match &*error.kind {
-        ErrorKind::GridFs(
-            GridFsErrorKind::FileNotFound { .. }
-            | GridFsErrorKind::MissingChunk { .. }
-            | GridFsErrorKind::WrongSizeChunk { .. }
-            | GridFsErrorKind::WrongNumberOfChunks { .. },
-        ) => MediaError::damaged(name),
         ErrorKind::Authentication { message, .. } => MediaError::denied(one_line(message)),
         // Unauthorized, AuthenticationFailed
         ErrorKind::Command(command) if matches!(command.code, 13 | 18) => {

@@ -12,16 +12,18 @@ mod address;
 mod cloudinary;
 mod files;
 mod gridfs;
+mod reader;
 mod s3;
 
 pub use cloudinary::CloudinaryMedia;
 pub use files::FileMedia;
 pub use gridfs::GridFsMedia;
+pub use reader::ObjectReader;
 pub use s3::S3Media;
 
 /// The longest name of an object, in bytes.
 const MAX_NAME_BYTES: usize = 200;
-/// The largest object, in bytes: far above any document, and what one worker may hold in memory.
+/// The largest object, in bytes: far above any document.
 const MAX_OBJECT_BYTES: usize = 64 * 1024 * 1024;
 /// How much of what a server says about an error goes into ours, in characters.
 const MAX_REASON_CHARS: usize = 300;
@@ -148,15 +150,24 @@ impl Media {
         }
     }
 
-    /// Reads an object and compares it with the checksum it had when it was stored.
-    pub async fn get(&self, name: &str, expected_sha256: &str) -> Result<Bytes, MediaError> {
+    /// Reads an object part by part, compared on the way with the checksum it had when it was stored.
+    pub async fn read(
+        &self,
+        name: &str,
+        expected_sha256: &str,
+    ) -> Result<ObjectReader, MediaError> {
         check_name(name)?;
         match self {
-            Self::Files(files) => files.get(name, expected_sha256).await,
-            Self::GridFs(bucket) => bucket.get(name, expected_sha256).await,
-            Self::S3(bucket) => bucket.get(name, expected_sha256).await,
-            Self::Cloudinary(cloud) => cloud.get(name, expected_sha256).await,
+            Self::Files(files) => files.read(name, expected_sha256).await,
+            Self::GridFs(bucket) => bucket.read(name, expected_sha256).await,
+            Self::S3(bucket) => bucket.read(name, expected_sha256).await,
+            Self::Cloudinary(cloud) => cloud.read(name, expected_sha256).await,
         }
+    }
+
+    /// Reads a whole object, compared with the checksum it had when it was stored.
+    pub async fn get(&self, name: &str, expected_sha256: &str) -> Result<Bytes, MediaError> {
+        self.read(name, expected_sha256).await?.whole().await
     }
 
     /// Whether the store is there and lets us in; asked before a node starts.
@@ -192,24 +203,6 @@ fn check_name(name: &str) -> Result<(), MediaError> {
     Err(MediaError::InvalidName {
         name: name.chars().take(80).collect(),
     })
-}
-
-/// The bytes, if they are those that were stored.
-fn checked(name: &str, bytes: Vec<u8>, expected_sha256: &str) -> Result<Bytes, MediaError> {
-    if StoredObject::of(&bytes).sha256 == expected_sha256 {
-        Ok(bytes.into())
-    } else {
-        Err(MediaError::damaged(name))
-    }
-}
-
-/// Adds a part of an object, unless that makes it larger than any that was stored.
-fn append(name: &str, object: &mut Vec<u8>, part: &[u8]) -> Result<(), MediaError> {
-    if object.len() + part.len() > MAX_OBJECT_BYTES {
-        return Err(MediaError::damaged(name));
-    }
-    object.extend_from_slice(part);
-    Ok(())
 }
 
 /// Ends what takes too long.
@@ -257,16 +250,6 @@ mod tests {
         assert_eq!(
             one_line(&"x".repeat(5_000)).chars().count(),
             MAX_REASON_CHARS
-        );
-    }
-
-    #[test]
-    fn an_object_larger_than_any_stored_is_not_read_into_memory() {
-        let mut object = vec![0; MAX_OBJECT_BYTES - 1];
-        assert_eq!(append("a.pdf", &mut object, b"x"), Ok(()));
-        assert_eq!(
-            append("a.pdf", &mut object, b"x"),
-            Err(MediaError::damaged("a.pdf"))
         );
     }
 }

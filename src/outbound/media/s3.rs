@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
 use object_store::path::Path;
 use object_store::{
@@ -12,9 +12,9 @@ use object_store::{
 use tokio::time::Duration;
 
 use super::address::Address;
+use super::reader::Parts;
 use super::{
-    Bytes, MAX_OBJECT_BYTES, MediaError, StoredObject, TimeLimits, append, checked, content_type,
-    one_line, within,
+    Bytes, MediaError, ObjectReader, StoredObject, TimeLimits, content_type, one_line, within,
 };
 use crate::config::Secret;
 
@@ -74,7 +74,9 @@ impl S3Media {
         }
         let client = ClientOptions::new()
             .with_connect_timeout(limits.connect)
-            .with_timeout(limits.transfer);
+            // For each read: how long a whole object takes is its reader's affair.
+            .with_timeout_disabled()
+            .with_read_timeout(limits.transfer);
         builder = located(builder, &address, client)?
             .with_bucket_name(&address.host)
             // The server compares it with what arrived before it keeps it.
@@ -106,26 +108,19 @@ impl S3Media {
         .await
     }
 
-    pub(super) async fn get(&self, name: &str, sha256: &str) -> Result<Bytes, MediaError> {
-        let object = within(self.limits.transfer, self.read(name)).await?;
-        checked(name, object, sha256)
+    pub(super) async fn read(&self, name: &str, sha256: &str) -> Result<ObjectReader, MediaError> {
+        let parts = within(self.limits.transfer, self.parts(name)).await?;
+        ObjectReader::open(name, sha256, parts, self.limits.transfer).await
     }
 
-    async fn read(&self, name: &str) -> Result<Vec<u8>, MediaError> {
+    /// As the server sends them; the library reads on where a connection was cut.
+    async fn parts(&self, name: &str) -> Result<Parts, MediaError> {
         let found = self
             .store
             .get_opts(&self.path(name), GetOptions::default())
             .await
             .map_err(|error| not_found(name, &error))?;
-        if found.meta.size > MAX_OBJECT_BYTES as u64 {
-            return Err(MediaError::damaged(name));
-        }
-        let mut parts = found.into_stream();
-        let mut object = Vec::new();
-        while let Some(part) = parts.try_next().await.map_err(|error| failed(&error))? {
-            append(name, &mut object, &part)?;
-        }
-        Ok(object)
+        Ok(found.into_stream().map_err(|error| failed(&error)).boxed())
     }
 
     /// Writes what the pings read, so that a missing right to write is known before the first invoice.
@@ -135,7 +130,7 @@ impl S3Media {
     }
 
     pub(super) async fn ping(&self) -> Result<(), MediaError> {
-        match within(self.limits.transfer, self.read(PING)).await {
+        match within(self.limits.transfer, self.parts(PING)).await {
             Err(MediaError::Missing { .. }) => Err(MediaError::unavailable(format!(
                 "the object {PING}, which the start wrote, is gone"
             ))),
