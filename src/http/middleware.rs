@@ -423,14 +423,15 @@ mod tests {
         async fn fail() -> Response {
             ApiError::internal("the cause".to_owned()).into_response()
         }
-        // A line that another test's thread is the first to write, without a log, stays silent in this
-        // thread too: so its first time is here, before there is one.
+        let _logging = tracing::subscriber::set_default(panicking_log());
+        // A line that another test's thread is the first to write, where there is no log, stays silent
+        // in this one too, until all lines are judged again.
         ask(|| async { "ok" }, Duration::from_secs(10)).await;
         ask(fail, Duration::from_secs(10)).await;
+        tracing::callsite::rebuild_interest_cache();
         let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().build_recorder();
         let handle = recorder.handle();
         let _recording = metrics::set_default_local_recorder(&recorder);
-        let _logging = tracing::subscriber::set_default(panicking_log());
 
         let response = ask(|| async { "ok" }, Duration::from_secs(10)).await;
         assert_eq!(response.status(), 200);
