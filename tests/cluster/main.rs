@@ -23,7 +23,7 @@ mod load;
 mod node;
 mod orders;
 #[expect(dead_code, reason = "a fixture of which this suite needs a part")]
-#[path = "../faults/own_server.rs"]
+#[path = "../support/own_server.rs"]
 mod own_server;
 mod postgres;
 mod reader;

@@ -21,6 +21,7 @@ mod cloudinary_double;
 #[expect(dead_code, reason = "a fixture of which this suite needs a part")]
 mod issuer;
 mod load;
+#[path = "../support/own_server.rs"]
 mod own_server;
 mod readiness;
 #[path = "../media_contract/s3_double.rs"]

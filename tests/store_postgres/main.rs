@@ -10,6 +10,10 @@ mod link;
 #[cfg(test)]
 mod nodes;
 #[cfg(test)]
+#[path = "../support/own_server.rs"]
+#[expect(dead_code, reason = "a fixture of which this suite needs a part")]
+mod own_server;
+#[cfg(test)]
 #[path = "../support/postgres_database.rs"]
 mod postgres_database;
 #[cfg(test)]
@@ -23,6 +27,8 @@ mod sample;
 mod schema;
 #[cfg(test)]
 mod series;
+#[cfg(test)]
+mod tls;
 
 #[cfg(test)]
 use std::time::Duration;

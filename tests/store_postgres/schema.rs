@@ -105,6 +105,25 @@ async fn an_address_that_leads_nowhere_is_a_sentence_without_its_password() {
 }
 
 #[tokio::test]
+async fn an_address_with_an_unknown_option_is_refused_by_its_name_alone() {
+    let address = "postgres://faktor:hush-hush@127.0.0.1:1/faktor";
+    for (options, words) in [
+        (
+            "sslmode=disable&ssl_mode=hush",
+            "the address is not understood: it has an unknown option, `ssl_mode`",
+        ),
+        (
+            "ssl-mode=disable&options[work_mem]=8MB",
+            "the connection to the database broke: Connection refused (os error 111)",
+        ),
+    ] {
+        let url = format!("{address}?{options}");
+        let error = PostgresStore::open(&url, impatient()).await.err().unwrap();
+        assert_eq!(reason(&error), words);
+    }
+}
+
+#[tokio::test]
 async fn a_database_without_tls_is_refused_when_tls_is_asked_for() {
     let Some(database) = TestDatabase::new().await else {
         return;

@@ -1,8 +1,12 @@
 //! What the database says, in the words of the store.
 
+use std::fmt::Display;
+use std::io;
+
 use sqlx::error::ErrorKind;
 use sqlx::migrate::MigrateError;
 use sqlx::postgres::PgDatabaseError;
+use tokio_rustls::rustls;
 
 use crate::store::StoreError;
 
@@ -29,12 +33,26 @@ pub(super) fn fault(error: sqlx::Error) -> StoreError {
         },
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => corrupt(&error),
         sqlx::Error::PoolTimedOut => unavailable("no connection to the database was free in time"),
-        sqlx::Error::Io(error) => {
-            unavailable(format!("the connection to the database broke: {error}"))
-        }
+        sqlx::Error::Tls(error) => no_tls(error),
+        sqlx::Error::Io(error) => by_kind(&error),
         sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => unavailable("the store is closed"),
         other => unavailable(&other),
     }
+}
+
+/// A handshake and the files of an address fail as a connection does.
+fn by_kind(error: &io::Error) -> StoreError {
+    match (error.get_ref(), error.kind()) {
+        (Some(inner), _) if inner.is::<rustls::Error>() => no_tls(inner),
+        (_, io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => unavailable(format!(
+            "a file or socket that the address names can't be used: {error}"
+        )),
+        _ => unavailable(format!("the connection to the database broke: {error}")),
+    }
+}
+
+fn no_tls(error: impl Display) -> StoreError {
+    unavailable(format!("no TLS with the database: {error}"))
 }
 
 /// Whether another connection to the file was in the way.

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use reqwest::Url;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
@@ -25,6 +26,28 @@ const MIGRATION_TIMEOUT: Duration = Duration::from_mins(5);
 const IDLE_TIMEOUT: Duration = Duration::from_mins(5);
 /// A connection that was idle for this long is tried before it is used.
 const TRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What the library knows in an address; `options[NAME]` besides.
+const OPTIONS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
 
 /// What can be set of the connections to PostgreSQL.
 #[derive(Debug, Clone)]
@@ -61,8 +84,8 @@ impl PostgresStore {
         url: &str,
         options: PostgresOptions,
     ) -> Result<(Stores, StoreHandle), StoreError> {
-        let base = PgConnectOptions::from_str(url)
-            .map_err(|error| unavailable(format!("the address is not understood: {error}")))?
+        let base = understood(url)
+            .map_err(|reason| unavailable(format!("the address is not understood: {reason}")))?
             .application_name(APPLICATION_NAME)
             .disable_statement_logging();
         // Without the statements' time-outs: a migration, and waiting for one, may take longer.
@@ -86,6 +109,18 @@ impl PostgresStore {
         let postgres = Postgres::new(pool, commits, patience, options.max_batch);
         Ok(stores(Database::Postgres(postgres), None))
     }
+}
+
+/// The library passes over an option that it does not know, and logs its value: with a misspelt
+/// `sslmode` it would do without TLS.
+fn understood(url: &str) -> Result<PgConnectOptions, String> {
+    let parsed = Url::parse(url).map_err(|error| error.to_string())?;
+    for (name, _) in parsed.query_pairs() {
+        if !OPTIONS.contains(&&*name) && !name.starts_with("options[") {
+            return Err(format!("it has an unknown option, `{name}`"));
+        }
+    }
+    PgConnectOptions::from_str(url).map_err(|error| error.to_string())
 }
 
 /// The server ends what takes too long, and what a node left half done.

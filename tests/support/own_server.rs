@@ -14,6 +14,8 @@ pub(crate) struct OwnServer {
     home: TempDir,
     /// By the script's names. They stay ours while nobody listens there.
     ports: Vec<(&'static str, TcpSocket)>,
+    /// The script's switches, besides.
+    switches: Vec<(&'static str, String)>,
 }
 
 /// Where a server listens, by the script's names.
@@ -44,6 +46,11 @@ fn reserve() -> TcpSocket {
 impl OwnServer {
     /// `name` as the script's variables have it.
     pub(crate) async fn start(name: &str) -> Self {
+        Self::start_with(name, Vec::new()).await
+    }
+
+    /// With switches that the script has for it.
+    pub(crate) async fn start_with(name: &str, switches: Vec<(&'static str, String)>) -> Self {
         let server = Self {
             name: name.to_owned(),
             home: tempfile::tempdir().expect("a directory"),
@@ -51,6 +58,7 @@ impl OwnServer {
                 .iter()
                 .map(|port| (*port, reserve()))
                 .collect(),
+            switches,
         };
         // PostgreSQL runs as another user.
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -107,6 +115,7 @@ impl OwnServer {
             .env("SERVICES_HOME", self.home.path())
             .env("SERVICES_PORT_SHIFT", "0")
             .env("SERVICES_KEEP", "1")
+            .envs(self.switches.iter().cloned())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         for (name, socket) in &self.ports {
