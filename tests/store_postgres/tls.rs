@@ -297,6 +297,7 @@ async fn a_node_that_does_not_know_its_databases_authority_ends_with_a_line_and_
         .rsplit_once("faktor: a backend can't be used:\n")
         .unwrap();
     let address = url.replace(&format!("faktor:{PASSWORD}@"), "");
+    let (address, _) = address.split_once('?').unwrap();
     let line = format!(
         "  store (PostgreSQL) at {address}: \
          no TLS with the database: invalid peer certificate: UnknownIssuer\n"

@@ -74,8 +74,9 @@ where
     }
 }
 
-/// A backend's address without user and password.
+/// A backend's address without user, password and options, of which some are secrets.
 pub(super) fn shown(url: &str) -> String {
+    let url = url.split('?').next().unwrap_or(url);
     match (url.split_once("://"), url.rfind('@')) {
         (Some((scheme, _)), Some(at)) => format!("{scheme}://{}", &url[at + 1..]),
         _ => url.to_owned(),
@@ -87,8 +88,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_shown_without_its_password() {
-        assert_eq!(shown("postgres://u:p@h:5/d?x=1"), "postgres://h:5/d?x=1");
+    fn an_address_is_shown_without_what_is_secret() {
+        assert_eq!(shown("postgres://u:p@h:5/d?x=1"), "postgres://h:5/d");
+        assert_eq!(
+            shown("postgres://h/d?user=u&password=p@q"),
+            "postgres://h/d"
+        );
         assert_eq!(shown("kafka://h:1,i:2"), "kafka://h:1,i:2");
         assert_eq!(shown("smtp://u@x:p@h:25"), "smtp://h:25");
     }

@@ -49,7 +49,7 @@ pub(super) async fn open_media(config: &Config, clock: &Clock) -> Result<Media, 
         Some(_) => "documents (GridFS)",
     };
     // Keys may stand after the question mark.
-    let shown = shown(address.split('?').next().unwrap_or_default());
+    let shown = shown(address);
     let opened = patiently(config, backend, &shown, || async {
         match reach_media(config, clock).await {
             Err(error) if error.is_lasting() => Ok(Err(error)),
