@@ -32,9 +32,17 @@ pub(crate) struct Load {
     /// When each was asked, and how long it took.
     pub(crate) answered: Vec<(Instant, Duration)>,
     pub(crate) failed: usize,
+    /// Asked only to see whether something is done by now; not among those above.
+    pub(crate) looks: usize,
 }
 
 impl Load {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.answered.extend(other.answered);
+        self.failed += other.failed;
+        self.looks += other.looks;
+    }
+
     pub(crate) fn latencies(&self) -> Latencies {
         Latencies::of(self.answered.iter().map(|(_, took)| *took).collect())
     }
@@ -81,8 +89,7 @@ pub(crate) async fn load(addresses: &[SocketAddr], plan: Plan, next: &Next) -> L
     let clients = (0..plan.clients).map(|number| one_client(addresses, number, begun, plan, next));
     let mut all = Load::default();
     for load in join_all(clients).await {
-        all.answered.extend(load.answered);
-        all.failed += load.failed;
+        all.add(load);
     }
     all
 }
@@ -94,7 +101,7 @@ async fn one_client(
     plan: Plan,
     next: &Next,
 ) -> Load {
-    let mut connections: Vec<Option<Connection>> = addresses.iter().map(|_| None).collect();
+    let mut client = Client::new(addresses);
     let mut load = Load::default();
     // Paced clients start one after the other, not all at once.
     let pace = plan.pace.unwrap_or_default();
@@ -109,7 +116,7 @@ async fn one_client(
             break;
         }
         let (node, request) = next(number, sent);
-        match ask(&mut connections[node], addresses[node], &request).await {
+        match client.ask(node, &request).await {
             Ok((200..300, _)) => load.answered.push((asked, asked.elapsed())),
             Ok((status, answer)) => {
                 let answer = String::from_utf8_lossy(&answer);
@@ -122,7 +129,6 @@ async fn one_client(
                     plan.may_fail,
                     "node {node}, {after:?} after the beginning: {error}"
                 );
-                connections[node] = None;
                 load.failed += 1;
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
@@ -131,18 +137,35 @@ async fn one_client(
     load
 }
 
-async fn ask(
-    place: &mut Option<Connection>,
-    address: SocketAddr,
-    request: &[u8],
-) -> std::io::Result<(u16, Vec<u8>)> {
-    let mut connection = match place.take() {
-        Some(connection) => connection,
-        None => Connection::open(address).await?,
-    };
-    let answer = connection.ask(request).await?;
-    *place = Some(connection);
-    Ok(answer)
+/// A client's connections, one to each node that it has asked.
+pub(crate) struct Client<'a> {
+    addresses: &'a [SocketAddr],
+    connections: Vec<Option<Connection>>,
+}
+
+impl<'a> Client<'a> {
+    pub(crate) fn new(addresses: &'a [SocketAddr]) -> Self {
+        Self {
+            addresses,
+            connections: addresses.iter().map(|_| None).collect(),
+        }
+    }
+
+    /// The status and the body of a node's answer; after an error the next one goes over a new
+    /// connection.
+    pub(crate) async fn ask(
+        &mut self,
+        node: usize,
+        request: &[u8],
+    ) -> std::io::Result<(u16, Vec<u8>)> {
+        let mut connection = match self.connections[node].take() {
+            Some(connection) => connection,
+            None => Connection::open(self.addresses[node]).await?,
+        };
+        let answer = connection.ask(request).await?;
+        self.connections[node] = Some(connection);
+        Ok(answer)
+    }
 }
 
 /// Makes drafts, by way of these nodes in turn; their ids.

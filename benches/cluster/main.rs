@@ -3,7 +3,9 @@
 //! `scripts/services` has it running.
 //!
 //! `cargo bench --bench cluster`, or one section of it: `-- routing`, `kill`, `stop`, `moving`,
-//! `memory`; and of `routing` one kind of request, and one store: `-- routing create PostgreSQL`. Absolute times are those of the machine; the ratios are taken within one run.
+//! `memory`; and of `routing` one kind of request, and one store: `-- routing create PostgreSQL`, or
+//! `-- routing "whole life" SQLite`. Absolute times are those of the machine; the ratios are taken
+//! within one run.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,6 +18,7 @@
 #[expect(dead_code, reason = "of the client, its connections are needed")]
 mod client;
 mod failures;
+mod life;
 mod load;
 #[path = "../edge/measure.rs"]
 mod measure;
@@ -25,6 +28,7 @@ mod nodes;
 mod probes;
 mod routing;
 mod store;
+mod ways;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

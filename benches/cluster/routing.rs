@@ -3,18 +3,19 @@
 //! own, which says what part of a cluster's cost is that of three processes. In turns, so that the
 //! ratios hold on a machine that others use, too.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::life::{self, lives};
 use super::load::{Next, Plan, creation, drafts, edit, load, reading, scatter};
 use super::measure::median;
-use super::nodes::{Nodes, owner_of};
+use super::nodes::Nodes;
 use super::store::Place;
 use super::verdict;
+use super::ways::{Round, Way};
 
 /// For each process: what one commit carries depends on how many ask at once.
 const CLIENTS: usize = 32;
@@ -40,27 +41,23 @@ enum Kind {
     Mix,
     /// The mix at a rate that leaves every node time: the same for one process and for three.
     Steady,
+    /// From draft to paid, with all that comes of it.
+    Life,
 }
 
-const KINDS: [(Kind, &str); 6] = [
+const KINDS: [(Kind, &str); 7] = [
     (Kind::Read, "read of 512"),
     (Kind::ReadMany, "read of 6,000"),
     (Kind::Create, "create"),
     (Kind::Edit, "edit"),
     (Kind::Mix, "mix"),
     (Kind::Steady, "mix at 2,000/s"),
+    (Kind::Life, "whole life"),
 ];
 
-/// Who is asked, and how the node is chosen.
-struct Way {
-    name: &'static str,
-    /// Of the CPU per request of one node alone.
-    limit: f64,
-    /// A cluster, or nodes without one.
-    sides: Vec<Rc<Nodes>>,
-    /// Of every node, with the token it takes.
-    addresses: Vec<SocketAddr>,
-    tokens: Rc<Vec<String>>,
+/// A way, and the drafts that are there to be asked for.
+struct Trial {
+    way: Way,
     drafts: Rc<Vec<Draft>>,
     many: Rc<Vec<Draft>>,
 }
@@ -71,34 +68,27 @@ struct Draft {
     node: Option<usize>,
 }
 
-#[derive(Clone, Copy)]
-struct Round {
-    cpu_us: f64,
-    per_second: f64,
-    p50_ms: f64,
-    p99_ms: f64,
-}
-
-impl Way {
-    async fn new(name: &'static str, limit: f64, sides: &[&Rc<Nodes>], to_owner: bool) -> Self {
-        let of_all = |side: &&Rc<Nodes>| vec![side.token.clone(); side.nodes.len()];
+impl Trial {
+    async fn new(way: Way, has_drafts: bool) -> Self {
+        let (drafts, many) = if has_drafts {
+            (made(&way, DRAFTS).await, made(&way, MANY_DRAFTS).await)
+        } else {
+            (Vec::new(), Vec::new())
+        };
         Self {
-            name,
-            limit,
-            sides: sides.iter().map(|side| Rc::clone(side)).collect(),
-            addresses: sides.iter().flat_map(|side| side.addresses()).collect(),
-            tokens: Rc::new(sides.iter().flat_map(of_all).collect()),
-            drafts: Rc::new(made(sides, DRAFTS, to_owner).await),
-            many: Rc::new(made(sides, MANY_DRAFTS, to_owner).await),
+            way,
+            drafts: Rc::new(drafts),
+            many: Rc::new(many),
         }
     }
 
     fn requests(&self, kind: Kind, turn: usize) -> Next {
-        let drafts = Rc::clone(match kind {
-            Kind::ReadMany => &self.many,
-            Kind::Read | Kind::Create | Kind::Edit | Kind::Mix | Kind::Steady => &self.drafts,
+        let drafts = Rc::clone(if kind == Kind::ReadMany {
+            &self.many
+        } else {
+            &self.drafts
         });
-        let tokens = Rc::clone(&self.tokens);
+        let tokens = Rc::clone(&self.way.tokens);
         let creations: Vec<_> = tokens.iter().map(|token| creation(token)).collect();
         Rc::new(move |client, sent| {
             let number = (turn << 40) + (client << 32) + sent;
@@ -114,54 +104,44 @@ impl Way {
             match kind {
                 Kind::Read | Kind::ReadMany => (node, reading(&tokens[node], &draft.id)),
                 Kind::Edit => (node, edit(&tokens[node], &draft.id, number)),
-                Kind::Create | Kind::Mix | Kind::Steady => (any, Arc::clone(&creations[any])),
+                _ => (any, Arc::clone(&creations[any])),
             }
         })
     }
 
-    fn cpu_seconds(&self) -> f64 {
-        self.sides.iter().map(|side| side.cpu_seconds()).sum()
-    }
-
     async fn round(&self, kind: Kind, turn: usize) -> Round {
-        let cpu = self.cpu_seconds();
-        let begun = Instant::now();
+        let addresses = &self.way.addresses;
+        let clients = CLIENTS * addresses.len();
+        let until = Instant::now() + ROUND;
+        if kind == Kind::Life {
+            return self.way.round(lives(&self.way, clients, turn, until)).await;
+        }
         let (clients, pace) = if kind == Kind::Steady {
             let pace = STEADY_CLIENTS as f64 / STEADY_RATE;
             (STEADY_CLIENTS, Some(Duration::from_secs_f64(pace)))
         } else {
-            (CLIENTS * self.addresses.len(), None)
+            (clients, None)
         };
         let plan = Plan {
             clients,
-            until: begun + ROUND,
+            until,
             pace,
             may_fail: false,
         };
-        let load = load(&self.addresses, plan, &self.requests(kind, turn)).await;
-        let latencies = load.latencies();
-        let answered = latencies.len() as f64;
-        Round {
-            cpu_us: (self.cpu_seconds() - cpu) / answered * 1e6,
-            per_second: answered / begun.elapsed().as_secs_f64(),
-            p50_ms: latencies.ms(50),
-            p99_ms: latencies.ms(99),
-        }
+        let requests = self.requests(kind, turn);
+        self.way.round(load(addresses, plan, &requests)).await
     }
 }
 
 /// New drafts with the node to ask for each.
-async fn made(sides: &[&Rc<Nodes>], count: usize, to_owner: bool) -> Vec<Draft> {
+async fn made(way: &Way, count: usize) -> Vec<Draft> {
     let mut all = Vec::new();
-    let mut nodes_before = 0;
-    for side in sides {
-        let nodes: Vec<usize> = (0..side.nodes.len()).collect();
-        let owners = side.owners(0).await;
-        for id in drafts(side, &nodes, count / sides.len()).await {
-            let node = to_owner.then(|| nodes_before + owner_of(&owners, &id).unwrap());
+    for side in &way.sides {
+        let nodes: Vec<usize> = (0..side.nodes.nodes.len()).collect();
+        for id in drafts(&side.nodes, &nodes, count / way.sides.len()).await {
+            let node = side.node_for(&id);
             all.push(Draft { id, node });
         }
-        nodes_before += nodes.len();
     }
     all
 }
@@ -189,18 +169,19 @@ async fn over(store: &str, place: Place, kinds: &[(Kind, &str)]) {
     }
     let cluster = Rc::new(Nodes::cluster(place.another().await, 3).await);
     let alone = Rc::new(Nodes::alone(place).await);
+    let unlimited = f64::INFINITY;
+    let of_strangers: Vec<_> = strangers.iter().collect();
     let ways = [
-        Way::new("1 process", f64::INFINITY, &[&alone], true).await,
-        Way::new(
-            "3 without a cluster",
-            f64::INFINITY,
-            &strangers.iter().collect::<Vec<_>>(),
-            true,
-        )
-        .await,
+        Way::new("1 process", unlimited, &[&alone], true).await,
+        Way::new("3 without a cluster", unlimited, &of_strangers, true).await,
         Way::new("3, at random", 1.5, &[&cluster], false).await,
         Way::new("3, at the owner", 1.1, &[&cluster], true).await,
     ];
+    let has_drafts = kinds.iter().any(|(kind, _)| *kind != Kind::Life);
+    let mut trials = Vec::new();
+    for way in ways {
+        trials.push(Trial::new(way, has_drafts).await);
+    }
     println!(
         "\n{store}: {CLIENTS} clients for each process, medians of {ROUNDS} rounds of {ROUND:?}\n"
     );
@@ -208,25 +189,35 @@ async fn over(store: &str, place: Place, kinds: &[(Kind, &str)]) {
         "| request | nodes | CPU of all nodes, µs | of one process | limit | | of three without a cluster | requests/s | p50, ms | p99, ms |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
+    let mut of_lives = None;
     for &(kind, name) in kinds {
-        let mut rounds: Vec<Vec<Round>> = ways.iter().map(|_| Vec::new()).collect();
+        let mut rounds: Vec<Vec<Round>> = trials.iter().map(|_| Vec::new()).collect();
         for turn in 0..=ROUNDS {
-            for (way, rounds) in ways.iter().zip(&mut rounds) {
-                let round = way.round(kind, turn).await;
+            for (trial, rounds) in trials.iter().zip(&mut rounds) {
+                let round = trial.round(kind, turn).await;
                 // The first one is the warm-up.
                 if turn > 0 {
                     rounds.push(round);
                 }
             }
         }
-        print(name, &ways, &rounds);
+        print(name, &trials, &rounds);
+        if kind == Kind::Life {
+            of_lives = Some(rounds);
+        }
+    }
+    if let Some(rounds) = of_lives {
+        print_lives(&trials, &rounds);
     }
     idle(&alone, &cluster).await;
 }
 
-fn print(request: &str, ways: &[Way], rounds: &[Vec<Round>]) {
-    let middle = |rounds: &[Round], of: fn(&Round) -> f64| median(rounds.iter().map(of).collect());
-    for (way, mine) in ways.iter().zip(rounds) {
+fn middle(rounds: &[Round], of: fn(&Round) -> f64) -> f64 {
+    median(rounds.iter().map(of).collect())
+}
+
+fn print(request: &str, trials: &[Trial], rounds: &[Vec<Round>]) {
+    for (Trial { way, .. }, mine) in trials.iter().zip(rounds) {
         let to = |others: &[Round]| {
             let ratios = mine.iter().zip(others);
             median(
@@ -248,6 +239,27 @@ fn print(request: &str, ways: &[Way], rounds: &[Vec<Round>]) {
             middle(mine, |round| round.per_second),
             middle(mine, |round| round.p50_ms),
             middle(mine, |round| round.p99_ms),
+        );
+    }
+}
+
+/// The same rounds, by invoice.
+fn print_lives(trials: &[Trial], rounds: &[Vec<Round>]) {
+    let requests = life::REQUESTS as f64;
+    println!(
+        "\nthe whole life of an invoice, {requests} requests, in rounds that end when all that was begun is done:\n"
+    );
+    println!(
+        "| nodes | CPU of all nodes, ms | invoices/s | looks for what is not done yet, not among the requests |"
+    );
+    println!("|---|---|---|---|");
+    for (Trial { way, .. }, mine) in trials.iter().zip(rounds) {
+        println!(
+            "| {} | {:.2} | {:.0} | {:.2} |",
+            way.name,
+            middle(mine, |round| round.cpu_us) * requests / 1e3,
+            middle(mine, |round| round.per_second) / requests,
+            middle(mine, |round| round.looks) * requests,
         );
     }
 }

@@ -71,6 +71,25 @@ impl Place {
         self.directory.path().join(format!("{name}.log"))
     }
 
+    /// Webhooks of the sandbox that the nodes have not taken yet.
+    pub(crate) async fn undelivered_webhooks(&self) -> i64 {
+        const COUNT: &str = "SELECT count(*) FROM sandbox_events WHERE state = 'pending'";
+        if let Some(url) = &self.postgres {
+            let mut connection = PgConnection::connect(url).await.unwrap();
+            return sqlx::query_scalar(COUNT)
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
+        }
+        let file = self.data_dir().join("sandbox.db");
+        let options = SqliteConnectOptions::new().filename(file).read_only(true);
+        let mut connection = options.connect().await.unwrap();
+        sqlx::query_scalar(COUNT)
+            .fetch_one(&mut connection)
+            .await
+            .unwrap()
+    }
+
     /// Whether nobody holds the lock that all writers of a shared SQLite file need.
     pub(crate) async fn can_be_written(&self) -> bool {
         let data = self.data_dir();
