@@ -16,22 +16,23 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::client::request;
-use super::load::{Client, Load, creation, edit, reading, scatter};
+use super::load::{Client, Load, Plan, Turns, creation, edit, reading, scatter};
 use super::ways::Way;
 
 /// What counts of an invoice's requests: see [`Walk`].
 pub(crate) const REQUESTS: usize = 12;
 /// Invoices that a client has at once.
-const AT_ONCE: usize = 2;
+pub(crate) const AT_ONCE: usize = 2;
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How long a busy machine may take for what an invoice waits for.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Clients take invoices through their lives; what was begun before `until` is brought to its end.
-pub(crate) async fn lives(way: &Way, clients: usize, turn: usize, until: Instant) -> Load {
+/// Clients take invoices through their lives; what was begun in time is brought to its end.
+pub(crate) async fn lives(way: &Way, plan: Plan, turn: usize) -> Load {
+    let begun = Instant::now();
     let creations = way.tokens.iter().map(|token| creation(token));
     let creations: Rc<[_]> = creations.collect();
-    let walks = (0..clients).map(|number| {
+    let walks = (0..plan.clients).map(|number| {
         let walk = Walk {
             way,
             client: Client::new(&way.addresses),
@@ -39,7 +40,7 @@ pub(crate) async fn lives(way: &Way, clients: usize, turn: usize, until: Instant
             next: (turn << 40) + (number << 32),
             load: Load::default(),
         };
-        walk.until(until)
+        walk.go(plan, plan.turns(number, begun))
     });
     let mut all = Load::default();
     for load in join_all(walks).await {
@@ -72,8 +73,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    async fn until(mut self, until: Instant) -> Load {
-        while Instant::now() < until {
+    async fn go(mut self, plan: Plan, mut turns: Turns) -> Load {
+        while turns.next().await < plan.until {
             let mut invoices = Vec::new();
             for _ in 0..AT_ONCE {
                 invoices.push(self.issue().await);

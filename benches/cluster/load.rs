@@ -20,10 +20,37 @@ pub(crate) type Next = Rc<dyn Fn(usize, usize) -> (usize, Arc<[u8]>)>;
 pub(crate) struct Plan {
     pub(crate) clients: usize,
     pub(crate) until: Instant,
-    /// Between two requests of one client; none: the next as soon as the last is answered.
+    /// Between the beginnings of two turns of one client; none: the next as soon as the last is over.
     pub(crate) pace: Option<Duration>,
     /// Whether requests may fail, as those to a dead node do.
     pub(crate) may_fail: bool,
+}
+
+impl Plan {
+    /// Paced clients begin one after the other, not all at once.
+    pub(crate) fn turns(self, number: usize, begun: Instant) -> Turns {
+        let share = number as f64 / self.clients as f64;
+        Turns {
+            pace: self.pace,
+            due: begun + self.pace.unwrap_or_default().mul_f64(share),
+        }
+    }
+}
+
+/// When a client begins with what it does next.
+pub(crate) struct Turns {
+    pace: Option<Duration>,
+    due: Instant,
+}
+
+impl Turns {
+    pub(crate) async fn next(&mut self) -> Instant {
+        if let Some(pace) = self.pace {
+            sleep_until(self.due).await;
+            self.due += pace;
+        }
+        Instant::now()
+    }
 }
 
 /// What came of a load.
@@ -103,15 +130,9 @@ async fn one_client(
 ) -> Load {
     let mut client = Client::new(addresses);
     let mut load = Load::default();
-    // Paced clients start one after the other, not all at once.
-    let pace = plan.pace.unwrap_or_default();
-    let mut due = begun + pace.mul_f64(number as f64 / plan.clients as f64);
+    let mut turns = plan.turns(number, begun);
     for sent in 0.. {
-        if plan.pace.is_some() {
-            sleep_until(due).await;
-            due += pace;
-        }
-        let asked = Instant::now();
+        let asked = turns.next().await;
         if asked >= plan.until {
             break;
         }

@@ -19,16 +19,19 @@ use super::ways::{Round, Way};
 
 /// For each process: what one commit carries depends on how many ask at once.
 const CLIENTS: usize = 32;
-/// What all clients ask together in a second when they don't ask as fast as they can.
-const STEADY_RATE: f64 = 2_000.0;
-const STEADY_CLIENTS: usize = 96;
 const ROUND: Duration = Duration::from_millis(1_500);
+/// Where every node has as much to do as the one alone, and time for it: requests of the mix that begin
+/// in a second at each, and invoices.
+const STEADY_REQUESTS: usize = 700;
+const STEADY_LIVES: usize = 20;
+/// Node clocks count in 10 ms, and these rounds have fewer requests.
+const STEADY_ROUND: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 5;
 /// Drafts that are read and changed, again and again.
 const DRAFTS: usize = 512;
 /// So many that a node which is not their owner has mostly forgotten what it saw of them.
 const MANY_DRAFTS: usize = 6_000;
-/// Node clocks count in 10 ms: what idle nodes cost is seen over a longer time.
+/// What idle nodes cost is seen over a longer time.
 const IDLE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,20 +42,27 @@ enum Kind {
     Edit,
     /// 60 % reads, 20 % creates, 20 % edits.
     Mix,
-    /// The mix at a rate that leaves every node time: the same for one process and for three.
-    Steady,
+    SteadyMix,
     /// From draft to paid, with all that comes of it.
     Life,
+    SteadyLife,
 }
 
-const KINDS: [(Kind, &str); 7] = [
+impl Kind {
+    fn is_of_lives(self) -> bool {
+        matches!(self, Self::Life | Self::SteadyLife)
+    }
+}
+
+const KINDS: [(Kind, &str); 8] = [
     (Kind::Read, "read of 512"),
     (Kind::ReadMany, "read of 6,000"),
     (Kind::Create, "create"),
     (Kind::Edit, "edit"),
     (Kind::Mix, "mix"),
-    (Kind::Steady, "mix at 2,000/s"),
+    (Kind::SteadyMix, "mix, 700/s a node"),
     (Kind::Life, "whole life"),
+    (Kind::SteadyLife, "whole life, 20/s a node"),
 ];
 
 /// A way, and the drafts that are there to be asked for.
@@ -94,9 +104,9 @@ impl Trial {
             let number = (turn << 40) + (client << 32) + sent;
             let any = scatter(number, tokens.len());
             let kind = match (kind, scatter(number + 1, 10)) {
-                (Kind::Mix | Kind::Steady, 0..6) => Kind::Read,
-                (Kind::Mix | Kind::Steady, 6..8) => Kind::Create,
-                (Kind::Mix | Kind::Steady, _) => Kind::Edit,
+                (Kind::Mix | Kind::SteadyMix, 0..6) => Kind::Read,
+                (Kind::Mix | Kind::SteadyMix, 6..8) => Kind::Create,
+                (Kind::Mix | Kind::SteadyMix, _) => Kind::Edit,
                 (kind, _) => kind,
             };
             let draft = &drafts[scatter(number + 2, drafts.len())];
@@ -111,23 +121,24 @@ impl Trial {
 
     async fn round(&self, kind: Kind, turn: usize) -> Round {
         let addresses = &self.way.addresses;
-        let clients = CLIENTS * addresses.len();
-        let until = Instant::now() + ROUND;
-        if kind == Kind::Life {
-            return self.way.round(lives(&self.way, clients, turn, until)).await;
-        }
-        let (clients, pace) = if kind == Kind::Steady {
-            let pace = STEADY_CLIENTS as f64 / STEADY_RATE;
-            (STEADY_CLIENTS, Some(Duration::from_secs_f64(pace)))
-        } else {
-            (clients, None)
+        let each_client = |in_a_second: usize, at_once: usize| {
+            let seconds = (CLIENTS * at_once) as f64 / in_a_second as f64;
+            Some(Duration::from_secs_f64(seconds))
+        };
+        let (round, pace) = match kind {
+            Kind::SteadyMix => (STEADY_ROUND, each_client(STEADY_REQUESTS, 1)),
+            Kind::SteadyLife => (STEADY_ROUND, each_client(STEADY_LIVES, life::AT_ONCE)),
+            _ => (ROUND, None),
         };
         let plan = Plan {
-            clients,
-            until,
+            clients: CLIENTS * addresses.len(),
+            until: Instant::now() + round,
             pace,
             may_fail: false,
         };
+        if kind.is_of_lives() {
+            return self.way.round(lives(&self.way, plan, turn)).await;
+        }
         let requests = self.requests(kind, turn);
         self.way.round(load(addresses, plan, &requests)).await
     }
@@ -177,19 +188,19 @@ async fn over(store: &str, place: Place, kinds: &[(Kind, &str)]) {
         Way::new("3, at random", 1.5, &[&cluster], false).await,
         Way::new("3, at the owner", 1.1, &[&cluster], true).await,
     ];
-    let has_drafts = kinds.iter().any(|(kind, _)| *kind != Kind::Life);
+    let has_drafts = kinds.iter().any(|(kind, _)| !kind.is_of_lives());
     let mut trials = Vec::new();
     for way in ways {
         trials.push(Trial::new(way, has_drafts).await);
     }
     println!(
-        "\n{store}: {CLIENTS} clients for each process, medians of {ROUNDS} rounds of {ROUND:?}\n"
+        "\n{store}: {CLIENTS} clients for each process, medians of {ROUNDS} rounds of {ROUND:?}, at a steady rate of {STEADY_ROUND:?}\n"
     );
     println!(
         "| request | nodes | CPU of all nodes, µs | of one process | limit | | of three without a cluster | requests/s | p50, ms | p99, ms |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
-    let mut of_lives = None;
+    let mut of_lives = Vec::new();
     for &(kind, name) in kinds {
         let mut rounds: Vec<Vec<Round>> = trials.iter().map(|_| Vec::new()).collect();
         for turn in 0..=ROUNDS {
@@ -202,13 +213,11 @@ async fn over(store: &str, place: Place, kinds: &[(Kind, &str)]) {
             }
         }
         print(name, &trials, &rounds);
-        if kind == Kind::Life {
-            of_lives = Some(rounds);
+        if kind.is_of_lives() {
+            of_lives.push((name, rounds));
         }
     }
-    if let Some(rounds) = of_lives {
-        print_lives(&trials, &rounds);
-    }
+    print_lives(&trials, &of_lives);
     idle(&alone, &cluster).await;
 }
 
@@ -244,23 +253,28 @@ fn print(request: &str, trials: &[Trial], rounds: &[Vec<Round>]) {
 }
 
 /// The same rounds, by invoice.
-fn print_lives(trials: &[Trial], rounds: &[Vec<Round>]) {
+fn print_lives(trials: &[Trial], kinds: &[(&str, Vec<Vec<Round>>)]) {
+    if kinds.is_empty() {
+        return;
+    }
     let requests = life::REQUESTS as f64;
     println!(
         "\nthe whole life of an invoice, {requests} requests, in rounds that end when all that was begun is done:\n"
     );
     println!(
-        "| nodes | CPU of all nodes, ms | invoices/s | looks for what is not done yet, not among the requests |"
+        "| invoices | nodes | CPU of all nodes, ms | invoices/s | looks for what is not done yet, not among the requests |"
     );
-    println!("|---|---|---|---|");
-    for (Trial { way, .. }, mine) in trials.iter().zip(rounds) {
-        println!(
-            "| {} | {:.2} | {:.0} | {:.2} |",
-            way.name,
-            middle(mine, |round| round.cpu_us) * requests / 1e3,
-            middle(mine, |round| round.per_second) / requests,
-            middle(mine, |round| round.looks) * requests,
-        );
+    println!("|---|---|---|---|---|");
+    for (name, rounds) in kinds {
+        for (Trial { way, .. }, mine) in trials.iter().zip(rounds) {
+            println!(
+                "| {name} | {} | {:.2} | {:.0} | {:.2} |",
+                way.name,
+                middle(mine, |round| round.cpu_us) * requests / 1e3,
+                middle(mine, |round| round.per_second) / requests,
+                middle(mine, |round| round.looks) * requests,
+            );
+        }
     }
 }
 
