@@ -11,7 +11,7 @@ use super::durable_file::{self, Mode};
 use super::{Bytes, MediaError, ObjectReader, StoredObject, io};
 
 /// How much of a file is read at once.
-const PART_BYTES: usize = 256 * 1024;
+const PART_BYTES: usize = 64 * 1024;
 /// How long a disk may take for it.
 const READ_WITHIN: Duration = Duration::from_secs(30);
 
