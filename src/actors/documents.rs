@@ -139,17 +139,8 @@ fn object_name(effect: &EffectId, format: DocumentFormat, bytes: &[u8]) -> Strin
         effect.invoice,
         effect.sequence,
         hex::encode(&digest[..DIGEST_BYTES]),
-        extension(format)
+        format.extension()
     )
-}
-
-const fn extension(format: DocumentFormat) -> &'static str {
-    match format {
-        DocumentFormat::Pdf => "pdf",
-        DocumentFormat::Xlsx => "xlsx",
-        DocumentFormat::Csv => "csv",
-        DocumentFormat::Json => "json",
-    }
 }
 
 #[cfg(test)]

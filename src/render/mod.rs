@@ -70,12 +70,7 @@ pub const fn media_type(format: DocumentFormat) -> &'static str {
 /// of ASCII, so that it can stand in any header and on any file system.
 pub fn file_name(invoice: &Invoice, format: DocumentFormat) -> String {
     const STEM_MAX: usize = 80;
-    let extension = match format {
-        DocumentFormat::Pdf => "pdf",
-        DocumentFormat::Xlsx => "xlsx",
-        DocumentFormat::Csv => "csv",
-        DocumentFormat::Json => "json",
-    };
+    let extension = format.extension();
     let stem = match invoice.issued() {
         Some(issued) => format!("invoice-{}", issued.number),
         None => format!("draft-{}", invoice.id),

@@ -48,7 +48,6 @@ pub(super) async fn open_media(config: &Config, clock: &Clock) -> Result<Media, 
         Some("cloudinary") => "documents (Cloudinary)",
         Some(_) => "documents (GridFS)",
     };
-    // Keys may stand after the question mark.
     let shown = shown(address);
     let opened = patiently(config, backend, &shown, || async {
         match reach_media(config, clock).await {

@@ -109,3 +109,15 @@ pub enum DocumentFormat {
     Csv,
     Json,
 }
+
+impl DocumentFormat {
+    /// Of a file in it, such as `pdf`.
+    pub const fn extension(self) -> &'static str {
+        match self {
+            Self::Pdf => "pdf",
+            Self::Xlsx => "xlsx",
+            Self::Csv => "csv",
+            Self::Json => "json",
+        }
+    }
+}

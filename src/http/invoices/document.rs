@@ -92,7 +92,7 @@ pub(in crate::http) async fn answer(
     let tag = match stored {
         Some(stored) => format!("\"{}\"", stored.sha256),
         // The same version renders to the same bytes.
-        None => format!("\"{}-{}\"", invoice.version, extension(format)),
+        None => format!("\"{}-{}\"", invoice.version, format.extension()),
     };
     let tag = HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\""));
     if known.has(&tag) {
@@ -149,15 +149,6 @@ fn file(body: Body, invoice: &Invoice, format: DocumentFormat) -> Response {
         HeaderValue::from_static("private, no-cache"),
     );
     response
-}
-
-const fn extension(format: DocumentFormat) -> &'static str {
-    match format {
-        DocumentFormat::Pdf => "pdf",
-        DocumentFormat::Xlsx => "xlsx",
-        DocumentFormat::Csv => "csv",
-        DocumentFormat::Json => "json",
-    }
 }
 
 /// A download under `name`, which `render` makes of nothing but letters, digits and `-_.`.
