@@ -185,6 +185,10 @@ fn describe() {
         "Times that an invoice's owner had to be asked once more."
     );
     describe_counter!(
+        "faktor_cluster_feed_news_total",
+        "Times that another node, where somebody waits for it, was told of something new in the feed."
+    );
+    describe_counter!(
         "faktor_cluster_unreachable_total",
         "Requests whose invoice's owner did not answer in time."
     );

@@ -20,10 +20,6 @@ use super::ways::{Round, Way};
 /// For each process: what one commit carries depends on how many ask at once.
 const CLIENTS: usize = 32;
 const ROUND: Duration = Duration::from_millis(1_500);
-/// Where every node has as much to do as the one alone, and time for it: requests of the mix that begin
-/// in a second at each, and invoices.
-const STEADY_REQUESTS: usize = 700;
-const STEADY_LIVES: usize = 20;
 /// Node clocks count in 10 ms, and these rounds have fewer requests.
 const STEADY_ROUND: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 5;
@@ -42,27 +38,34 @@ enum Kind {
     Edit,
     /// 60 % reads, 20 % creates, 20 % edits.
     Mix,
-    SteadyMix,
+    /// Where every node has as much to do as the one alone, and time for it: so many begin in a second
+    /// at each.
+    SteadyMix(usize),
     /// From draft to paid, with all that comes of it.
     Life,
-    SteadyLife,
+    SteadyLife(usize),
 }
 
 impl Kind {
     fn is_of_lives(self) -> bool {
-        matches!(self, Self::Life | Self::SteadyLife)
+        matches!(self, Self::Life | Self::SteadyLife(_))
     }
 }
 
-const KINDS: [(Kind, &str); 8] = [
+const KINDS: [(Kind, &str); 13] = [
     (Kind::Read, "read of 512"),
     (Kind::ReadMany, "read of 6,000"),
     (Kind::Create, "create"),
     (Kind::Edit, "edit"),
     (Kind::Mix, "mix"),
-    (Kind::SteadyMix, "mix, 700/s a node"),
+    (Kind::SteadyMix(100), "mix, 100/s a node"),
+    (Kind::SteadyMix(350), "mix, 350/s a node"),
+    (Kind::SteadyMix(700), "mix, 700/s a node"),
+    (Kind::SteadyMix(1_400), "mix, 1,400/s a node"),
+    (Kind::SteadyMix(2_000), "mix, 2,000/s a node"),
     (Kind::Life, "whole life"),
-    (Kind::SteadyLife, "whole life, 20/s a node"),
+    (Kind::SteadyLife(5), "whole life, 5/s a node"),
+    (Kind::SteadyLife(20), "whole life, 20/s a node"),
 ];
 
 /// A way, and the drafts that are there to be asked for.
@@ -104,9 +107,9 @@ impl Trial {
             let number = (turn << 40) + (client << 32) + sent;
             let any = scatter(number, tokens.len());
             let kind = match (kind, scatter(number + 1, 10)) {
-                (Kind::Mix | Kind::SteadyMix, 0..6) => Kind::Read,
-                (Kind::Mix | Kind::SteadyMix, 6..8) => Kind::Create,
-                (Kind::Mix | Kind::SteadyMix, _) => Kind::Edit,
+                (Kind::Mix | Kind::SteadyMix(_), 0..6) => Kind::Read,
+                (Kind::Mix | Kind::SteadyMix(_), 6..8) => Kind::Create,
+                (Kind::Mix | Kind::SteadyMix(_), _) => Kind::Edit,
                 (kind, _) => kind,
             };
             let draft = &drafts[scatter(number + 2, drafts.len())];
@@ -126,8 +129,8 @@ impl Trial {
             Some(Duration::from_secs_f64(seconds))
         };
         let (round, pace) = match kind {
-            Kind::SteadyMix => (STEADY_ROUND, each_client(STEADY_REQUESTS, 1)),
-            Kind::SteadyLife => (STEADY_ROUND, each_client(STEADY_LIVES, life::AT_ONCE)),
+            Kind::SteadyMix(requests) => (STEADY_ROUND, each_client(requests, 1)),
+            Kind::SteadyLife(invoices) => (STEADY_ROUND, each_client(invoices, life::AT_ONCE)),
             _ => (ROUND, None),
         };
         let plan = Plan {

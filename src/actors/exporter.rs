@@ -1,10 +1,10 @@
 //! Takes public events to the message broker: one actor follows the feed and notes how far it came.
 
+use std::future::pending;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::watch;
 use tokio::time::{Duration, sleep, timeout};
 
 use super::outbox::OutboxHandle;
@@ -144,8 +144,6 @@ pub(super) struct Exporter {
 }
 
 pub(super) struct ExporterState {
-    /// Changes when there is something new in the feed.
-    news: watch::Receiver<u64>,
     /// Failures since the last success.
     failures: u32,
 }
@@ -170,10 +168,7 @@ impl Actor for Exporter {
         (): (),
     ) -> Result<ExporterState, ActorProcessingErr> {
         myself.send_message(ExporterMessage::Export)?;
-        Ok(ExporterState {
-            news: self.handle.outbox.watch(),
-            failures: 0,
-        })
+        Ok(ExporterState { failures: 0 })
     }
 
     async fn handle(
@@ -193,15 +188,24 @@ impl Actor for Exporter {
 impl Exporter {
     /// One batch; then a pause, if there is nothing more or it failed.
     async fn export(&self, state: &mut ExporterState) {
-        state.news.borrow_and_update();
+        let does_chores = self.handle.ownership.does_chores();
+        // Before the batch is read, so that none fall in between. A node that exports nothing asks
+        // nobody for news.
+        let mut news = does_chores.then(|| self.handle.outbox.watch());
         match self.export_batch().await {
             Ok(count) => {
                 self.note_success(state);
                 if count < usize::from(BATCH) {
-                    // That nobody tells of events any more is the same as nothing new.
-                    if let Ok(Err(_)) = timeout(LOOK_AGAIN, state.news.changed()).await {
-                        sleep(LOOK_AGAIN).await;
-                    }
+                    let told = async {
+                        if let Some(news) = &mut news
+                            && news.changed().await.is_ok()
+                        {
+                            return;
+                        }
+                        pending::<()>().await;
+                    };
+                    // No news are no reason not to look.
+                    let _ = timeout(LOOK_AGAIN, told).await;
                 }
             }
             Err(error) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Duration;
 
 use super::slot::Slot;
@@ -30,6 +30,7 @@ pub struct OutboxHandle {
     /// A `Publish` is on its way already.
     nudged: Arc<AtomicBool>,
     published: watch::Sender<u64>,
+    listened_to: Arc<Notify>,
     /// Of these, what this node published itself.
     own: watch::Sender<u64>,
     total: Arc<AtomicU64>,
@@ -41,6 +42,7 @@ impl OutboxHandle {
             slot: Slot::default(),
             nudged: Arc::default(),
             published: watch::channel(0).0,
+            listened_to: Arc::default(),
             own: watch::channel(0).0,
             total: Arc::default(),
         }
@@ -48,7 +50,19 @@ impl OutboxHandle {
 
     /// Changes whenever events were published, of any organization.
     pub fn watch(&self) -> watch::Receiver<u64> {
-        self.published.subscribe()
+        let listener = self.published.subscribe();
+        self.listened_to.notify_one();
+        listener
+    }
+
+    /// Whether somebody watches.
+    pub fn is_listened_to(&self) -> bool {
+        self.published.receiver_count() > 0
+    }
+
+    /// Ends when somebody begins to watch, or has begun to since it ended last.
+    pub async fn listened_to(&self) {
+        self.listened_to.notified().await;
     }
 
     /// Changes whenever this node published events: what the other nodes have to be told.

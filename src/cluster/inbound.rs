@@ -175,6 +175,7 @@ impl FromPeers {
                 self.shared.note_owner(owner, &shards);
             }
             News::Published => self.shared.outbox.heard(),
+            News::Listen { from, for_ms } => self.shared.listened_to_from(from, for_ms),
             News::Revoked { scopes } => {
                 for scope in scopes {
                     self.shared.cache.heard(Revoked::One(scope.into()));

@@ -19,6 +19,7 @@ use crate::store::cluster::ClusterStore;
 mod alone;
 mod cookie_mark;
 mod deaths;
+mod feed;
 pub mod gateway;
 mod hand_over;
 mod inbound;
@@ -43,9 +44,6 @@ pub use session::{Identity, JoinError};
 use shared::Shared;
 pub use status::{ClusterHandle, LinkStatus};
 use steward::Steward;
-
-/// News of the feed are told no more often than this.
-const GATHER: Duration = Duration::from_millis(10);
 
 /// What a node that joins brings along.
 pub struct Foundation {
@@ -81,7 +79,8 @@ impl Cluster {
         let leaving = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(watching::keep_watching(Arc::clone(&shared)));
-        tasks.spawn(tell_published(Arc::clone(&shared)));
+        tasks.spawn(feed::keep_listening(Arc::clone(&shared)));
+        tasks.spawn(feed::keep_telling(Arc::clone(&shared)));
         if let SharedCache::Peers(peers) = &shared.cache {
             tasks.spawn(tell_revoked(Arc::clone(&shared), peers.clone()));
         }
@@ -120,15 +119,6 @@ impl Cluster {
         // A steward that crashed has nothing to finish.
         let _ = self.steward.await;
         hand_over::depart(&self.shared).await;
-    }
-}
-
-/// Tells the other nodes that there is something new in the feed.
-async fn tell_published(shared: Arc<Shared>) {
-    let mut published = shared.outbox.watch_own();
-    while published.changed().await.is_ok() {
-        shared.broadcast(&wire::News::Published);
-        sleep(GATHER).await;
     }
 }
 

@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 use tokio::sync::{Notify, watch};
 use tokio::time::Duration;
 
+use super::feed::Listeners;
 use super::links::{Link, Links};
 use super::owners::Owners;
 use super::session::Session;
@@ -25,6 +26,7 @@ pub(super) struct Shared {
     pub(super) ownership: Ownership,
     pub(super) owners: Owners,
     pub(super) watching: Watching,
+    pub(super) listeners: Listeners,
     pub(super) outbox: OutboxHandle,
     pub(super) cache: SharedCache,
     invoices: WeakInvoices,
@@ -53,6 +55,7 @@ impl Shared {
             ownership: invoices.ownership().clone(),
             owners: Owners::default(),
             watching: Watching::default(),
+            listeners: Listeners::default(),
             outbox,
             cache,
             invoices: invoices.downgrade(),

@@ -132,6 +132,7 @@ impl Steward {
                 // What was revoked meanwhile was not heard.
                 self.shared.cache.heard(Revoked::Anything);
                 self.shared.outbox.heard();
+                self.shared.listen_elsewhere();
             }
             Ok(LinkEvent::Down {
                 boot,

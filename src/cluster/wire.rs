@@ -24,10 +24,16 @@ use crate::store::{Epoch, SHARDS, ShardId, StoreError};
 /// 2 brought [`Command::Change`](crate::domain::invoice::command::Command::Change), which an owner of
 /// version 1 can't read, [`Reply::Represented`], which is only given to who asked for it, and how long
 /// ago a request may have been carried out, which an owner of version 1 does not look at.
-pub const VERSIONS: (u16, u16) = (1, 2);
+///
+/// 3 brought [`News::Listen`]: an older node is told all news of the feed, whether somebody waits for them
+/// there or not.
+pub const VERSIONS: (u16, u16) = (1, 3);
 
 /// The first version in which an owner lays a change over a draft.
 pub const CHANGES_SINCE: u16 = 2;
+
+/// The first version in which a node says where somebody waits for news of the feed.
+pub const LISTENS_SINCE: u16 = 3;
 
 /// What can't be read is no message.
 #[derive(Debug, thiserror::Error)]
@@ -194,6 +200,8 @@ pub enum News {
     Moved { owner: BootId, shards: Vec<Held> },
     /// There is something new in the feed.
     Published,
+    /// Somebody waits for news of the feed at the sender, which wants to hear of them for so long.
+    Listen { from: BootId, for_ms: u64 },
     /// What was looked up on these grounds must be looked up again.
     Revoked { scopes: Vec<RevokedScope> },
     /// The sender wants to hear of new versions of these invoices for so long.

@@ -22,6 +22,47 @@ async fn who_waits_at_one_node_hears_of_what_is_done_at_another() {
     a_payer_waits_for_the_outcome(&site).await;
 }
 
+/// How often a node has told others of something new in the feed.
+async fn told(site: &Site, node: usize) -> u64 {
+    let url = format!("{}/metrics", site.base(node));
+    let metrics = site.http.get(url).send().await.unwrap().text().await;
+    let metrics = metrics.unwrap();
+    let line = |line: &str| {
+        line.strip_prefix("faktor_cluster_feed_news_total ")?
+            .parse()
+            .ok()
+    };
+    metrics.lines().find_map(line).unwrap_or(0)
+}
+
+/// Nobody has waited for longer than a node counts on it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_where_nobody_waits_are_not_told_of_news() {
+    let _turn = turn().await;
+    let site = Site::start(Setup::of(2)).await;
+    let before = [told(&site, 0).await, told(&site, 1).await];
+    for node in [0, 1] {
+        site.draft(node).await;
+        // Who does not wait is nobody to be told.
+        site.feed(node).await;
+        site.draft(node).await;
+    }
+    sleep(Duration::from_millis(300)).await;
+    assert_eq!([told(&site, 0).await, told(&site, 1).await], before);
+
+    let last = site.feed(1).await.pop().expect("an event");
+    let path = format!("/v1/events?wait=20&after={}", text(&last, "/id"));
+    let writer = async {
+        sleep(Duration::from_millis(300)).await;
+        site.draft(0).await;
+    };
+    let (page, ()) = tokio::join!(site.get(1, &path), writer);
+    assert_eq!(page.expect(200)["data"].as_array().unwrap().len(), 1);
+    let [first, second] = [told(&site, 0).await, told(&site, 1).await];
+    assert!(first > before[0], "the other node was not told");
+    assert_eq!(second, before[1]);
+}
+
 async fn a_waiting_reader_of_the_feed_is_woken(site: &Site) {
     site.draft(0).await;
     let mut all_took = Vec::new();

@@ -3,6 +3,7 @@
 use faktor::domain::ids::OrganizationId;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::time::{Duration, sleep, timeout};
 
 use crate::cluster::Setup;
 use crate::old_node::{self, Heard, OldNode};
@@ -257,4 +258,18 @@ async fn an_old_node_reads_and_edits_a_new_nodes_draft() {
     assert_eq!(shown.etag.as_deref(), Some("\"2\""));
     assert_eq!(shown.body["memo"], "As agreed");
     assert_eq!(cluster.old.heard(), []);
+}
+
+/// It does not know how to say that somebody waits there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_node_is_told_all_news_of_the_feed() {
+    let cluster = HalfUpgraded::start().await;
+    let before = cluster.old.news_of_the_feed();
+    cluster.site.draft(AT_THE_NEW_NODE).await;
+    let told = async {
+        while cluster.old.news_of_the_feed() == before {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), told).await.unwrap();
 }

@@ -84,6 +84,7 @@ fn every_answer_keeps_its_format() {
 #[test]
 fn all_news_keep_their_format() {
     hold(1, &samples::news());
+    hold(3, &samples::news_of_version_3());
 }
 
 #[test]
@@ -97,7 +98,12 @@ fn every_golden_file_belongs_to_a_sample() {
     let second = names(samples::asks_of_version_2())
         .chain(names(samples::changes()))
         .chain(names(samples::replies_of_version_2()));
-    for (version, known) in [(1, first.collect::<BTreeSet<_>>()), (2, second.collect())] {
+    let third = names(samples::news_of_version_3());
+    for (version, known) in [
+        (1, first.collect::<BTreeSet<_>>()),
+        (2, second.collect()),
+        (3, third.collect()),
+    ] {
         let files = std::fs::read_dir(folder(version)).unwrap();
         let files = files.map(|file| file.unwrap().file_name().into_string().unwrap());
         assert_eq!(known, files.collect());

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use faktor::clock::new_uuid;
 use faktor::cluster::gateway::Inbound;
 use faktor::cluster::links::{Links, LinksConfig, Peer};
-use faktor::cluster::wire;
+use faktor::cluster::wire::{self, News};
 use faktor::config::Secret;
 use faktor::domain::ids::{InvoiceId, OrganizationId};
 use faktor::store::ShardId;
@@ -132,6 +132,11 @@ impl OldNode {
         self.desk.state().heard.clone()
     }
 
+    /// How often it was told of something new in the feed.
+    pub(crate) fn news_of_the_feed(&self) -> usize {
+        self.desk.state().news_of_the_feed
+    }
+
     /// Asks the other node, again if the link goes down meanwhile.
     pub(crate) async fn ask(&self, what: Question) -> Reply {
         let ask = Ask {
@@ -180,6 +185,7 @@ struct State {
     draft: Value,
     after_a_read: Option<(&'static str, Value)>,
     heard: Vec<Heard>,
+    news_of_the_feed: usize,
 }
 
 impl Desk {
@@ -202,8 +208,11 @@ impl Inbound for Desk {
         wire::write(&reply).unwrap()
     }
 
-    /// News cost time when they are lost, and nothing else.
-    fn cast(&self, _payload: Vec<u8>) {}
+    fn cast(&self, payload: Vec<u8>) {
+        if let Ok(News::Published) = wire::read(&payload) {
+            self.state().news_of_the_feed += 1;
+        }
+    }
 }
 
 impl State {

@@ -291,3 +291,11 @@ pub(crate) fn news() -> Vec<(&'static str, News)> {
         ("look", News::Look),
     ]
 }
+
+pub(crate) fn news_of_version_3() -> Vec<(&'static str, News)> {
+    let listen = News::Listen {
+        from: boot(1),
+        for_ms: 10_000,
+    };
+    vec![("listen", listen)]
+}
