@@ -71,10 +71,7 @@ impl Postgres {
     }
 
     async fn session(&self) -> Result<Session, StoreError> {
-        match self.kept.take(&self.pool).await? {
-            Some(session) => Ok(session),
-            None => Session::open(&self.pool, self.patience).await,
-        }
+        self.kept.session(&self.pool, self.patience).await
     }
 
     /// A read is repeated when its connection turns out to be dead.
