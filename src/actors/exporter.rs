@@ -1,6 +1,5 @@
 //! Takes public events to the message broker: one actor follows the feed and notes how far it came.
 
-use std::future::pending;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -188,24 +187,20 @@ impl Actor for Exporter {
 impl Exporter {
     /// One batch; then a pause, if there is nothing more or it failed.
     async fn export(&self, state: &mut ExporterState) {
-        let does_chores = self.handle.ownership.does_chores();
-        // Before the batch is read, so that none fall in between. A node that exports nothing asks
-        // nobody for news.
-        let mut news = does_chores.then(|| self.handle.outbox.watch());
+        if !self.handle.ownership.does_chores() {
+            self.note_success(state);
+            self.handle.note_waiting(&[]);
+            // Where nothing is exported, nobody asks the other nodes for news.
+            return sleep(LOOK_AGAIN).await;
+        }
+        // Before the batch is read, so that none fall in between.
+        let mut news = self.handle.outbox.watch();
         match self.export_batch().await {
             Ok(count) => {
                 self.note_success(state);
                 if count < usize::from(BATCH) {
-                    let told = async {
-                        if let Some(news) = &mut news
-                            && news.changed().await.is_ok()
-                        {
-                            return;
-                        }
-                        pending::<()>().await;
-                    };
                     // No news are no reason not to look.
-                    let _ = timeout(LOOK_AGAIN, told).await;
+                    let _ = timeout(LOOK_AGAIN, news.changed()).await;
                 }
             }
             Err(error) => {
@@ -219,10 +214,6 @@ impl Exporter {
     /// Publishes what comes next in the feed, and notes how far that went; how many events.
     async fn export_batch(&self) -> Result<usize, ExportError> {
         let ExporterHandle { feed, events, .. } = &self.handle;
-        if !self.handle.ownership.does_chores() {
-            self.handle.note_waiting(&[]);
-            return Ok(0);
-        }
         let reader = events.reader();
         let position = feed.cursor(reader).await?;
         let batch = feed.placed_after(position, BATCH).await?;

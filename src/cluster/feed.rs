@@ -7,21 +7,16 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use tokio::time::{Duration, sleep};
 
+use super::hearing;
 use super::shared::Shared;
 use super::wire::{self, News};
 use crate::actors::ownership::machine_ms;
 use crate::store::cluster::BootId;
 
-/// How long others tell of news without being asked again.
-const FOR: Duration = Duration::from_secs(10);
-/// How often they are asked again.
-const AGAIN: Duration = Duration::from_secs(3);
 /// Who only looks in is gone by then.
 const LOOKING_IN: Duration = Duration::from_millis(5);
 /// News are told no more often than this.
 const GATHER: Duration = Duration::from_millis(10);
-/// A peer may not ask for more.
-const LONGEST: Duration = Duration::from_mins(1);
 /// Nodes, those that are gone among them until their time is over.
 const MAX_LISTENERS: usize = 4096;
 
@@ -37,11 +32,8 @@ impl Listeners {
         if self.until.len() >= MAX_LISTENERS && !self.until.contains_key(&boot) {
             return false;
         }
-        let now = machine_ms();
-        let longest = u64::try_from(LONGEST.as_millis()).unwrap_or(u64::MAX);
-        let until = now.saturating_add(for_ms.min(longest));
-        let before = self.until.insert(boot, until);
-        before.is_none_or(|before| before <= now)
+        let before = self.until.insert(boot, hearing::until(for_ms));
+        before.is_none_or(|before| before <= machine_ms())
     }
 
     fn has(&self, boot: BootId) -> bool {
@@ -61,7 +53,7 @@ impl Shared {
         if self.outbox.is_listened_to() {
             self.broadcast(&News::Listen {
                 from: self.me(),
-                for_ms: FOR.as_millis().try_into().unwrap_or(u64::MAX),
+                for_ms: hearing::FOR_MS,
             });
         }
     }
@@ -94,7 +86,7 @@ pub(super) async fn keep_listening(shared: Arc<Shared>) {
         sleep(LOOKING_IN).await;
         while shared.outbox.is_listened_to() {
             shared.listen_elsewhere();
-            sleep(AGAIN).await;
+            sleep(hearing::AGAIN).await;
         }
     }
 }

@@ -22,6 +22,7 @@ mod deaths;
 mod feed;
 pub mod gateway;
 mod hand_over;
+mod hearing;
 mod inbound;
 pub mod links;
 pub mod owners;

@@ -10,6 +10,7 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use tokio::time::{Duration, sleep, timeout};
 
+use super::hearing;
 use super::shared::Shared;
 use super::wire::News;
 use crate::actors::ownership::machine_ms;
@@ -17,10 +18,6 @@ use crate::domain::ids::InvoiceId;
 use crate::store::ShardId;
 use crate::store::cluster::BootId;
 
-/// How long an owner tells of versions without being asked again.
-const FOR: Duration = Duration::from_secs(10);
-/// How often it is asked again.
-const AGAIN: Duration = Duration::from_secs(3);
 /// A new owner is asked soon, but not for each of the messages in which shards move.
 const AFTER_A_MOVE: Duration = Duration::from_millis(100);
 /// Invoices in one message.
@@ -52,7 +49,7 @@ impl Shared {
                 let news = News::Watch {
                     from: self.me(),
                     ids: ids.to_vec(),
-                    for_ms: FOR.as_millis().try_into().unwrap_or(u64::MAX),
+                    for_ms: hearing::FOR_MS,
                 };
                 self.tell(owner, &news);
             }
@@ -64,7 +61,7 @@ impl Shared {
 pub(super) async fn keep_watching(shared: Arc<Shared>) {
     let mut moved = shared.news();
     loop {
-        if let Ok(Ok(())) = timeout(AGAIN, moved.changed()).await {
+        if let Ok(Ok(())) = timeout(hearing::AGAIN, moved.changed()).await {
             sleep(AFTER_A_MOVE).await;
         }
         let Some(invoices) = shared.invoices() else {
@@ -76,7 +73,7 @@ pub(super) async fn keep_watching(shared: Arc<Shared>) {
 
 /// Another node watches these invoices from now on.
 pub(super) fn watched_from(shared: &Arc<Shared>, from: BootId, ids: Vec<InvoiceId>, for_ms: u64) {
-    let until = machine_ms().saturating_add(for_ms.min(60_000));
+    let until = hearing::until(for_ms);
     for id in ids {
         let count = shared.watching.until.len();
         match shared.watching.until.entry((from, id)) {
