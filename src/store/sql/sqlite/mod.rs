@@ -1,7 +1,7 @@
 //! SQLite: one file, one writer, a few readers.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::BoxFuture;
 use sqlx::SqlitePool;
@@ -33,18 +33,15 @@ pub(super) struct Sqlite {
     /// Events that were committed and that `publish` has not told of yet.
     untold: Arc<AtomicU64>,
     turns: Turns,
-    /// The position in the feed up to which a node that is not alone has told its readers.
-    told: Arc<AtomicI64>,
 }
 
 impl Sqlite {
-    fn new(reader: SqlitePool, writer: Writer, turns: Turns, last_place: i64) -> Self {
+    fn new(reader: SqlitePool, writer: Writer, turns: Turns) -> Self {
         Self {
             reader,
             untold: writer.events(),
             writer,
             turns,
-            told: Arc::new(AtomicI64::new(last_place)),
         }
     }
 
@@ -124,15 +121,9 @@ impl Sqlite {
         Ok(())
     }
 
-    /// The writer gave the events their places with the commit: they only have to be told of.
-    pub(super) async fn publish(&self, limit: u16) -> Result<u64, StoreError> {
-        match self.turns {
-            Turns::Alone => Ok(self.publish_own(limit)),
-            Turns::Shared => self.publish_all(limit).await,
-        }
-    }
-
-    fn publish_own(&self, limit: u16) -> u64 {
+    /// The writer gave the events their places with the commit: they only have to be told of. Those of
+    /// other nodes are told by them.
+    pub(super) fn publish(&self, limit: u16) -> u64 {
         let limit = u64::from(limit);
         let taken = self
             .untold
@@ -140,20 +131,6 @@ impl Sqlite {
                 Some(untold.saturating_sub(limit))
             });
         taken.unwrap_or_else(|untold| untold).min(limit)
-    }
-
-    /// Other nodes' events, too: whose turn it is to write, it gives the next places.
-    async fn publish_all(&self, limit: u16) -> Result<u64, StoreError> {
-        let told = self.told.load(Ordering::Acquire);
-        let untold = Statement::new(
-            "SELECT sequence FROM feed WHERE sequence > $1 ORDER BY sequence LIMIT $2",
-        );
-        let untold = self.fetch_all(&untold.bind(told).bind(limit)).await?;
-        if let Some(last) = untold.last() {
-            self.told
-                .store(last.integer("sequence")?, Ordering::Release);
-        }
-        Ok(untold.len() as u64)
     }
 
     /// Finishes what waits to be written, refuses what comes after, and leaves one clean file.

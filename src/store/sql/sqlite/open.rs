@@ -124,14 +124,10 @@ impl SqliteStore {
             } else {
                 Duration::ZERO
             };
-        let (mut connection, last_place) = by(deadline, async || {
+        let mut connection = by(deadline, async || {
             let mut connection = writing.connect().await.map_err(fault)?;
             migrate(&mut connection).await?;
-            let last_place = sqlx::query_scalar("SELECT COALESCE(MAX(sequence), 0) FROM feed")
-                .fetch_one(&mut connection)
-                .await
-                .map_err(fault)?;
-            Ok((connection, last_place))
+            Ok(connection)
         })
         .await?;
         drop(opening);
@@ -159,7 +155,7 @@ impl SqliteStore {
             options.max_batch,
             Arc::clone(&lock),
         );
-        let database = Database::Sqlite(Sqlite::new(reader, writer, turns, last_place));
+        let database = Database::Sqlite(Sqlite::new(reader, writer, turns));
         Ok(stores(database, Some(lock)))
     }
 }
