@@ -72,7 +72,6 @@ const KINDS: [(Kind, &str); 13] = [
 struct Trial {
     way: Way,
     drafts: Rc<Vec<Draft>>,
-    many: Rc<Vec<Draft>>,
 }
 
 struct Draft {
@@ -82,25 +81,18 @@ struct Draft {
 }
 
 impl Trial {
-    async fn new(way: Way, has_drafts: bool) -> Self {
-        let (drafts, many) = if has_drafts {
-            (made(&way, DRAFTS).await, made(&way, MANY_DRAFTS).await)
-        } else {
-            (Vec::new(), Vec::new())
+    async fn new(way: Way, kind: Kind) -> Self {
+        let count = match kind {
+            Kind::ReadMany => MANY_DRAFTS,
+            _ if kind.is_of_lives() => 0,
+            _ => DRAFTS,
         };
-        Self {
-            way,
-            drafts: Rc::new(drafts),
-            many: Rc::new(many),
-        }
+        let drafts = Rc::new(made(&way, count).await);
+        Self { way, drafts }
     }
 
     fn requests(&self, kind: Kind, turn: usize) -> Next {
-        let drafts = Rc::clone(if kind == Kind::ReadMany {
-            &self.many
-        } else {
-            &self.drafts
-        });
+        let drafts = Rc::clone(&self.drafts);
         let tokens = Rc::clone(&self.way.tokens);
         let creations: Vec<_> = tokens.iter().map(|token| creation(token)).collect();
         Rc::new(move |client, sent| {
@@ -171,31 +163,12 @@ pub(crate) async fn routing(named: &[&String]) {
     let kinds: Vec<_> = kinds.collect();
     for (name, place) in Place::all().await {
         if picked(name, &["SQLite", "PostgreSQL"]) {
-            over(name, place, &kinds).await;
+            over(name, &place, &kinds).await;
         }
     }
 }
 
-async fn over(store: &str, place: Place, kinds: &[(Kind, &str)]) {
-    let mut strangers = Vec::new();
-    for _ in 0..3 {
-        strangers.push(Rc::new(Nodes::alone(place.another().await).await));
-    }
-    let cluster = Rc::new(Nodes::cluster(place.another().await, 3).await);
-    let alone = Rc::new(Nodes::alone(place).await);
-    let unlimited = f64::INFINITY;
-    let of_strangers: Vec<_> = strangers.iter().collect();
-    let ways = [
-        Way::new("1 process", unlimited, &[&alone], true).await,
-        Way::new("3 without a cluster", unlimited, &of_strangers, true).await,
-        Way::new("3, at random", 1.5, &[&cluster], false).await,
-        Way::new("3, at the owner", 1.1, &[&cluster], true).await,
-    ];
-    let has_drafts = kinds.iter().any(|(kind, _)| !kind.is_of_lives());
-    let mut trials = Vec::new();
-    for way in ways {
-        trials.push(Trial::new(way, has_drafts).await);
-    }
+async fn over(store: &str, place: &Place, kinds: &[(Kind, &str)]) {
     println!(
         "\n{store}: {CLIENTS} clients for each process, medians of {ROUNDS} rounds of {ROUND:?}, at a steady rate of {STEADY_ROUND:?}\n"
     );
@@ -205,6 +178,7 @@ async fn over(store: &str, place: Place, kinds: &[(Kind, &str)]) {
     println!("|---|---|---|---|---|---|---|---|---|---|");
     let mut of_lives = Vec::new();
     for &(kind, name) in kinds {
+        let trials = set_up(place, kind).await;
         let mut rounds: Vec<Vec<Round>> = trials.iter().map(|_| Vec::new()).collect();
         for turn in 0..=ROUNDS {
             for (trial, rounds) in trials.iter().zip(&mut rounds) {
@@ -217,11 +191,35 @@ async fn over(store: &str, place: Place, kinds: &[(Kind, &str)]) {
         }
         print(name, &trials, &rounds);
         if kind.is_of_lives() {
-            of_lives.push((name, rounds));
+            let names = trials.iter().map(|trial| trial.way.name);
+            of_lives.push((name, names.zip(rounds).collect()));
         }
     }
-    print_lives(&trials, &of_lives);
-    idle(&alone, &cluster).await;
+    print_lives(&of_lives);
+    idle(place).await;
+}
+
+/// Nodes of its own for each kind: what they still do about the invoices of another one is no part of it.
+async fn set_up(place: &Place, kind: Kind) -> Vec<Trial> {
+    let mut strangers = Vec::new();
+    for _ in 0..3 {
+        strangers.push(Rc::new(Nodes::alone(place.another().await).await));
+    }
+    let cluster = Rc::new(Nodes::cluster(place.another().await, 3).await);
+    let alone = Rc::new(Nodes::alone(place.another().await).await);
+    let unlimited = f64::INFINITY;
+    let of_strangers: Vec<_> = strangers.iter().collect();
+    let ways = [
+        Way::new("1 process", unlimited, &[&alone], true).await,
+        Way::new("3 without a cluster", unlimited, &of_strangers, true).await,
+        Way::new("3, at random", 1.5, &[&cluster], false).await,
+        Way::new("3, at the owner", 1.1, &[&cluster], true).await,
+    ];
+    let mut trials = Vec::new();
+    for way in ways {
+        trials.push(Trial::new(way, kind).await);
+    }
+    trials
 }
 
 fn middle(rounds: &[Round], of: fn(&Round) -> f64) -> f64 {
@@ -256,7 +254,7 @@ fn print(request: &str, trials: &[Trial], rounds: &[Vec<Round>]) {
 }
 
 /// The same rounds, by invoice.
-fn print_lives(trials: &[Trial], kinds: &[(&str, Vec<Vec<Round>>)]) {
+fn print_lives(kinds: &[(&str, Vec<(&str, Vec<Round>)>)]) {
     if kinds.is_empty() {
         return;
     }
@@ -268,11 +266,10 @@ fn print_lives(trials: &[Trial], kinds: &[(&str, Vec<Vec<Round>>)]) {
         "| invoices | nodes | CPU of all nodes, ms | invoices/s | looks for what is not done yet, not among the requests |"
     );
     println!("|---|---|---|---|---|");
-    for (name, rounds) in kinds {
-        for (Trial { way, .. }, mine) in trials.iter().zip(rounds) {
+    for (name, ways) in kinds {
+        for (way, mine) in ways {
             println!(
-                "| {name} | {} | {:.2} | {:.0} | {:.2} |",
-                way.name,
+                "| {name} | {way} | {:.2} | {:.0} | {:.2} |",
                 middle(mine, |round| round.cpu_us) * requests / 1e3,
                 middle(mine, |round| round.per_second) / requests,
                 middle(mine, |round| round.looks) * requests,
@@ -282,7 +279,9 @@ fn print_lives(trials: &[Trial], kinds: &[(&str, Vec<Vec<Round>>)]) {
 }
 
 /// What nodes cost when nobody asks them anything.
-async fn idle(alone: &Nodes, cluster: &Nodes) {
+async fn idle(place: &Place) {
+    let alone = Nodes::alone(place.another().await).await;
+    let cluster = Nodes::cluster(place.another().await, 3).await;
     let (one, three) = (alone.cpu_seconds(), cluster.cpu_seconds());
     tokio::time::sleep(IDLE).await;
     let share = |spent: f64| spent / IDLE.as_secs_f64() * 1e3;
