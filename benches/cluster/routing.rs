@@ -74,6 +74,9 @@ struct Trial {
     drafts: Rc<Vec<Draft>>,
 }
 
+/// What came of one kind, by the names of the ways.
+type RoundsOfWays = Vec<(&'static str, Vec<Round>)>;
+
 struct Draft {
     id: String,
     /// The node to ask; none: any.
@@ -176,7 +179,7 @@ async fn over(store: &str, place: &Place, kinds: &[(Kind, &str)]) {
         "| request | nodes | CPU of all nodes, µs | of one process | limit | | of three without a cluster | requests/s | p50, ms | p99, ms |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
-    let mut of_lives = Vec::new();
+    let mut of_lives: Vec<(&str, RoundsOfWays)> = Vec::new();
     for &(kind, name) in kinds {
         let trials = set_up(place, kind).await;
         let mut rounds: Vec<Vec<Round>> = trials.iter().map(|_| Vec::new()).collect();
@@ -254,7 +257,7 @@ fn print(request: &str, trials: &[Trial], rounds: &[Vec<Round>]) {
 }
 
 /// The same rounds, by invoice.
-fn print_lives(kinds: &[(&str, Vec<(&str, Vec<Round>)>)]) {
+fn print_lives(kinds: &[(&str, RoundsOfWays)]) {
     if kinds.is_empty() {
         return;
     }
