@@ -124,3 +124,22 @@ fn backends_that_are_missing_at_the_start_get_a_line_each_and_end_it_with_1() {
         assert!(!reason.is_empty(), "no reason: {error}");
     }
 }
+
+#[test]
+fn an_address_that_no_waiting_makes_right_ends_the_start_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("postgres://faktor:{SECRET}@127.0.0.1:1/faktor?sslmod={SECRET}");
+    let output = faktor(directory.path(), &["serve"])
+        .env("FAKTOR__STORAGE__RELATIONAL", url)
+        .env("FAKTOR__SERVER__LISTEN", "127.0.0.1:0")
+        .env("FAKTOR__SERVER__START_TIMEOUT_S", "60")
+        .output()
+        .unwrap();
+    let (code, out, error) = texts(&output);
+    assert_eq!((code, out.as_str()), (Some(1), ""), "{error}");
+    let told = "faktor: a backend can't be used:\n  store (PostgreSQL) at postgres://127.0.0.1:1/faktor: \
+                the address is not understood: it has an unknown option, `sslmod`\n";
+    assert!(error.ends_with(told), "{error}");
+    assert!(!error.contains("does not answer yet"), "{error}");
+    assert!(!error.contains(SECRET), "{error}");
+}

@@ -55,6 +55,13 @@ async fn open_postgres(config: &Config) -> Result<(Stores, StoreHandle), Backend
         ..PostgresOptions::default()
     };
     let address = shown(url);
+    let unusable = |reason| BackendError {
+        backend: BACKEND,
+        address: address.clone(),
+        reason,
+    };
+    // Waiting does not change an address.
+    PostgresStore::check_address(url).map_err(unusable)?;
     let opened = patiently(config, BACKEND, &address, || async {
         match PostgresStore::open(url, options.clone()).await {
             Err(StoreError::Unavailable { reason }) => Err(reason),
@@ -63,11 +70,7 @@ async fn open_postgres(config: &Config) -> Result<(Stores, StoreHandle), Backend
         }
     })
     .await?;
-    opened.map_err(|error| BackendError {
-        backend: BACKEND,
-        address,
-        reason: error.to_string(),
-    })
+    opened.map_err(|error| unusable(error.to_string()))
 }
 
 /// Locks the data directory if this node keeps anything there besides the database, which SQLite

@@ -1,5 +1,6 @@
 //! Opening: connect, migrate under a lock that all nodes share, and hand out the pools.
 
+use std::fmt::Display;
 use std::str::FromStr;
 
 use reqwest::Url;
@@ -85,7 +86,7 @@ impl PostgresStore {
         options: PostgresOptions,
     ) -> Result<(Stores, StoreHandle), StoreError> {
         let base = understood(url)
-            .map_err(|reason| unavailable(format!("the address is not understood: {reason}")))?
+            .map_err(unavailable)?
             .application_name(APPLICATION_NAME)
             .disable_statement_logging();
         // Without the statements' time-outs: a migration, and waiting for one, may take longer.
@@ -109,18 +110,25 @@ impl PostgresStore {
         let postgres = Postgres::new(pool, commits, patience, options.max_batch);
         Ok(stores(Database::Postgres(postgres), None))
     }
+
+    /// Whether this is an address that [`open`](Self::open) can make use of; otherwise why not.
+    pub fn check_address(url: &str) -> Result<(), String> {
+        understood(url).map(|_| ())
+    }
 }
 
 /// The library passes over an option that it does not know, and logs its value: with a misspelt
 /// `sslmode` it would do without TLS.
 fn understood(url: &str) -> Result<PgConnectOptions, String> {
-    let parsed = Url::parse(url).map_err(|error| error.to_string())?;
+    let not_understood = |reason: &dyn Display| format!("the address is not understood: {reason}");
+    let parsed = Url::parse(url).map_err(|error| not_understood(&error))?;
     for (name, _) in parsed.query_pairs() {
         if !OPTIONS.contains(&&*name) && !name.starts_with("options[") {
-            return Err(format!("it has an unknown option, `{name}`"));
+            let reason = format!("it has an unknown option, `{name}`");
+            return Err(not_understood(&reason));
         }
     }
-    PgConnectOptions::from_str(url).map_err(|error| error.to_string())
+    PgConnectOptions::from_str(url).map_err(|error| not_understood(&error))
 }
 
 /// The server ends what takes too long, and what a node left half done.
