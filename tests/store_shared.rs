@@ -207,12 +207,28 @@ mod shared {
             .collect();
         assert_eq!(numbers, expected);
 
-        // Each node tells the others of its own events; who waits looks again by itself, too.
-        assert_eq!(stores.feed.publish(100).await, Ok(0), "not its own");
-        let own = creation(&draft(organization));
-        stores.invoices.commit(own).await.unwrap();
-        assert_eq!(stores.feed.publish(100).await, Ok(1));
+        let mut told = 0;
+        while told < total as u64 {
+            let part = stores.feed.publish(100).await.unwrap();
+            assert_ne!(
+                part, 0,
+                "each node tells its readers of every node's events"
+            );
+            told += part;
+        }
         assert_eq!(stores.feed.publish(100).await, Ok(0));
+        // Its own at once, with the others' before it; and theirs when it has none.
+        let (other, other_handle) = open(directory.path(), true).await.unwrap();
+        for (node, untold) in [(&stores, 1), (&other, 2), (&stores, 2)] {
+            let own = creation(&draft(organization));
+            node.invoices.commit(own).await.unwrap();
+            assert_eq!(node.feed.publish(100).await, Ok(untold));
+        }
+        assert_eq!(other.feed.publish(100).await, Ok(1));
+        for node in [&stores, &other] {
+            assert_eq!(node.feed.publish(100).await, Ok(0));
+        }
+        other_handle.close().await.unwrap();
         handle.close().await.unwrap();
     }
 

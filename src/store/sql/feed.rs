@@ -15,7 +15,7 @@ use crate::store::{FeedStore, PlacedEvent, StoreError};
 impl FeedStore for SqlStore {
     async fn publish(&self, limit: u16) -> Result<u64, StoreError> {
         match &self.database {
-            Database::Sqlite(sqlite) => Ok(sqlite.publish(limit)),
+            Database::Sqlite(sqlite) => sqlite.publish(limit).await,
             Database::Postgres(postgres) => postgres.publish(limit).await,
         }
     }

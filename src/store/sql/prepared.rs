@@ -82,11 +82,6 @@ impl PreparedCommit {
         })
     }
 
-    pub(super) fn event_count(&self) -> usize {
-        let events = self.history.iter().filter(|row| row.event.is_some());
-        events.count()
-    }
-
     /// Whether it makes an invoice that comes issued, from an uploaded file: no series gave it its
     /// number.
     pub(super) const fn brings_number(&self) -> bool {

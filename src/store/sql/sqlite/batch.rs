@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, LazyLock};
 
-use sqlx::sqlite::{SqliteArguments, SqliteConnection};
+use sqlx::sqlite::{SqliteArguments, SqliteConnection, SqliteQueryResult};
 use sqlx::{Arguments, Encode, Row, Sqlite, Type};
 use uuid::Uuid;
 
@@ -172,13 +172,20 @@ impl Values {
     }
 }
 
-/// Writes the outcomes, within the caller's transaction; one verdict for each. `Err` means that the
-/// transaction is spoiled.
+/// What a batch has become, if its transaction is committed.
+pub(super) struct Written {
+    /// One for each commit.
+    pub(super) verdicts: Vec<Result<(), StoreError>>,
+    /// Of its events in the feed.
+    pub(super) last_place: Option<i64>,
+}
+
+/// Writes the outcomes, within the caller's transaction. `Err` means that the transaction is spoiled.
 pub(super) async fn write(
     connection: &mut SqliteConnection,
     commits: &[PreparedCommit],
     turns: Turns,
-) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+) -> Result<Written, StoreError> {
     let mut ids = HashSet::with_capacity(commits.len());
     let each_once = commits.iter().all(|commit| ids.insert(commit.id));
     let verdicts = if each_once && write_together(connection, commits, turns).await? {
@@ -191,8 +198,11 @@ pub(super) async fn write(
         .zip(&verdicts)
         .filter_map(|(commit, verdict)| verdict.is_ok().then_some(commit))
         .collect();
-    write_history(connection, &accepted).await?;
-    Ok(verdicts)
+    let last_place = write_history(connection, &accepted).await?;
+    Ok(Written {
+        verdicts,
+        last_place,
+    })
 }
 
 /// Writes all, or gives false when a condition did not hold; then nothing is written.
@@ -232,15 +242,16 @@ async fn write_one_by_one(
     Ok(verdicts)
 }
 
+/// How many rows were touched.
 async fn write_kind(
     connection: &mut SqliteConnection,
     kind: Kind,
     commits: &[&PreparedCommit],
 ) -> Result<u64, StoreError> {
-    write_rows(connection, kind.statement(), commits, |commit, row| {
+    let done = write_rows(connection, kind.statement(), commits, |commit, row| {
         kind.bind(commit, row);
-    })
-    .await
+    });
+    Ok(done.await?.rows_affected())
 }
 
 /// Why a command's row was not written.
@@ -262,10 +273,11 @@ async fn refusal(
     })
 }
 
+/// The last of the events' places in the feed.
 async fn write_history(
     connection: &mut SqliteConnection,
     commits: &[&PreparedCommit],
-) -> Result<(), StoreError> {
+) -> Result<Option<i64>, StoreError> {
     let rows: Vec<(&PreparedCommit, &HistoryRow)> = commits
         .iter()
         .flat_map(|commit| commit.history.iter().map(move |row| (*commit, row)))
@@ -287,7 +299,7 @@ async fn write_history(
         .into_iter()
         .filter_map(|(commit, row)| row.event.as_ref().map(|event| (commit, row, event.id)))
         .collect();
-    write_rows(
+    let done = write_rows(
         connection,
         &INSERT_FEED,
         &events,
@@ -299,18 +311,18 @@ async fn write_history(
         },
     )
     .await?;
-    Ok(())
+    Ok((!events.is_empty()).then(|| done.last_insert_rowid()))
 }
 
-/// Writes rows with as few statements as their number allows; how many were touched.
+/// Writes rows with as few statements as their number allows.
 async fn write_rows<T>(
     connection: &mut SqliteConnection,
     statement: &'static LazyLock<ManyRows>,
     rows: &[T],
     bind: impl Fn(&T, &mut Values),
-) -> Result<u64, StoreError> {
+) -> Result<SqliteQueryResult, StoreError> {
     let mut rest = rows;
-    let mut touched = 0;
+    let mut all = SqliteQueryResult::default();
     while !rest.is_empty() {
         let size = (1 << rest.len().ilog2()).min(MAX_ROWS);
         let (chunk, behind) = rest.split_at(size);
@@ -330,7 +342,7 @@ async fn write_rows<T>(
             .execute(&mut *connection)
             .await
             .map_err(fault)?;
-        touched += done.rows_affected();
+        all.extend([done]);
     }
-    Ok(touched)
+    Ok(all)
 }

@@ -1,13 +1,11 @@
 //! SQLite: one file, one writer, a few readers.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use futures_util::future::BoxFuture;
 use sqlx::SqlitePool;
 
 mod batch;
 mod open;
+mod places;
 mod turns;
 mod writer;
 
@@ -22,6 +20,7 @@ use super::statement::Statement;
 use crate::domain::ids::{InvoiceId, OrganizationId};
 use crate::domain::invoice::command::AllocatedNumber;
 use crate::store::StoreError;
+use places::Places;
 use turns::Turns;
 use writer::{Writer, run};
 
@@ -30,21 +29,11 @@ use writer::{Writer, run};
 pub(super) struct Sqlite {
     reader: SqlitePool,
     writer: Writer,
-    /// Events that were committed and that `publish` has not told of yet.
-    untold: Arc<AtomicU64>,
     turns: Turns,
+    places: Places,
 }
 
 impl Sqlite {
-    fn new(reader: SqlitePool, writer: Writer, turns: Turns) -> Self {
-        Self {
-            reader,
-            untold: writer.events(),
-            writer,
-            turns,
-        }
-    }
-
     pub(super) async fn fetch_all(&self, statement: &Statement) -> Result<Vec<Row>, StoreError> {
         let rows = statement.for_sqlite().fetch_all(&self.reader).await;
         Ok(rows.map_err(fault)?.into_iter().map(Row::Sqlite).collect())
@@ -96,9 +85,9 @@ impl Sqlite {
         id: InvoiceId,
         brought: AllocatedNumber,
     ) -> Result<(), StoreError> {
-        let events = commit.event_count() as u64;
         let turns = self.turns;
-        self.writer
+        let last_place = self
+            .writer
             .transaction(move |connection| {
                 Box::pin(async move {
                     let mut shared = Connection::Sqlite(connection);
@@ -110,27 +99,30 @@ impl Sqlite {
                     }
                     series::reserve(&mut shared, organization, id, &brought).await?;
                     // Which is therefore not refused, nor is the transaction begun anew by it.
-                    batch::write(connection, &[commit], turns)
-                        .await?
-                        .into_iter()
-                        .collect::<Result<(), StoreError>>()
+                    let written = batch::write(connection, &[commit], turns).await?;
+                    written.verdicts.into_iter().collect::<Result<(), _>>()?;
+                    Ok(written.last_place)
                 })
             })
             .await?;
-        self.untold.fetch_add(events, Ordering::AcqRel);
+        if let Some(place) = last_place {
+            self.places.reach(place);
+        }
         Ok(())
     }
 
-    /// The writer gave the events their places with the commit: they only have to be told of. Those of
-    /// other nodes are told by them.
-    pub(super) fn publish(&self, limit: u16) -> u64 {
-        let limit = u64::from(limit);
-        let taken = self
-            .untold
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |untold| {
-                Some(untold.saturating_sub(limit))
-            });
-        taken.unwrap_or_else(|untold| untold).min(limit)
+    /// The writer gave the events their places with the commit: they only have to be told of. Other
+    /// nodes' are told with this one's that come after them; it looks for those that do not.
+    pub(super) async fn publish(&self, limit: u16) -> Result<u64, StoreError> {
+        let count = self.places.tell(limit);
+        if count > 0 || self.turns == Turns::Alone {
+            return Ok(count);
+        }
+        let last = Statement::new("SELECT COALESCE(MAX(sequence), 0) AS last FROM feed");
+        if let [row] = self.fetch_all(&last).await?.as_slice() {
+            self.places.reach(row.integer("last")?);
+        }
+        Ok(self.places.tell(limit))
     }
 
     /// Finishes what waits to be written, refuses what comes after, and leaves one clean file.

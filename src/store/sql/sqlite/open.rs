@@ -15,6 +15,7 @@ use super::super::error::{fault, migration_fault, unavailable};
 use super::super::open::{StoreHandle, stores};
 use super::super::{Database, DirectoryLock};
 use super::Sqlite;
+use super::places::Places;
 use super::turns::Turns;
 use super::writer::Writer;
 use crate::store::{StoreError, Stores};
@@ -124,10 +125,14 @@ impl SqliteStore {
             } else {
                 Duration::ZERO
             };
-        let mut connection = by(deadline, async || {
+        let (mut connection, last_place) = by(deadline, async || {
             let mut connection = writing.connect().await.map_err(fault)?;
             migrate(&mut connection).await?;
-            Ok(connection)
+            let last_place = sqlx::query_scalar("SELECT COALESCE(MAX(sequence), 0) FROM feed")
+                .fetch_one(&mut connection)
+                .await
+                .map_err(fault)?;
+            Ok((connection, last_place))
         })
         .await?;
         drop(opening);
@@ -148,14 +153,21 @@ impl SqliteStore {
             // A file does not hang up: no ping before each use.
             .test_before_acquire(false)
             .connect_lazy_with(reading);
+        let places = Places::after(last_place);
         let writer = Writer::start(
             connection,
             writing,
             turns,
+            places.clone(),
             options.max_batch,
             Arc::clone(&lock),
         );
-        let database = Database::Sqlite(Sqlite::new(reader, writer, turns));
+        let database = Database::Sqlite(Sqlite {
+            reader,
+            writer,
+            turns,
+            places,
+        });
         Ok(stores(database, Some(lock)))
     }
 }

@@ -5,7 +5,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -18,7 +18,8 @@ use super::super::DirectoryLock;
 use super::super::error::{fault, unavailable};
 use super::super::gather::Gathering;
 use super::super::prepared::PreparedCommit;
-use super::batch;
+use super::batch::{self, Written};
+use super::places::Places;
 use super::turns::Turns;
 use crate::store::StoreError;
 
@@ -33,7 +34,6 @@ pub(super) type BoundQuery = sqlx::query::Query<'static, Sqlite, SqliteArguments
 pub(super) struct Writer {
     queue: mpsc::Sender<Job>,
     failing: Arc<AtomicBool>,
-    events: Arc<AtomicU64>,
 }
 
 enum Job {
@@ -116,28 +116,24 @@ impl Writer {
         connection: SqliteConnection,
         options: SqliteConnectOptions,
         turns: Turns,
+        places: Places,
         max_batch: usize,
         lock: Arc<DirectoryLock>,
     ) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let failing = Arc::new(AtomicBool::new(false));
-        let events = Arc::new(AtomicU64::new(0));
         let task = Task {
             jobs,
             connection: Some(connection),
             options,
             turns,
+            places,
             max_batch,
             failing: Arc::clone(&failing),
-            events: Arc::clone(&events),
             _lock: lock,
         };
         tokio::spawn(task.run());
-        Self {
-            queue,
-            failing,
-            events,
-        }
+        Self { queue, failing }
     }
 
     /// Writes one command's outcome; durable when it returns `Ok`.
@@ -210,11 +206,6 @@ impl Writer {
         self.failing.load(Ordering::Acquire)
     }
 
-    /// Counts the public events that were committed; whoever tells of them takes them off.
-    pub(super) fn events(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.events)
-    }
-
     /// Jobs that wait for their transaction.
     pub(super) fn queue_len(&self) -> usize {
         self.queue.max_capacity() - self.queue.capacity()
@@ -235,10 +226,10 @@ struct Task {
     connection: Option<SqliteConnection>,
     options: SqliteConnectOptions,
     turns: Turns,
+    places: Places,
     /// Jobs of one transaction.
     max_batch: usize,
     failing: Arc<AtomicBool>,
-    events: Arc<AtomicU64>,
     /// The data directory is ours until the last write is done.
     _lock: Arc<DirectoryLock>,
 }
@@ -304,15 +295,13 @@ impl Task {
         metrics::histogram!("faktor_store_commit_seconds").record(started.elapsed().as_secs_f64());
         self.failing.store(result.is_err(), Ordering::Release);
         match result {
-            Ok(verdicts) => {
-                let events: usize = batch
-                    .commits
-                    .iter()
-                    .zip(&verdicts)
-                    .filter(|(_, verdict)| verdict.is_ok())
-                    .map(|(commit, _)| commit.event_count())
-                    .sum();
-                self.events.fetch_add(events as u64, Ordering::AcqRel);
+            Ok(Written {
+                verdicts,
+                last_place,
+            }) => {
+                if let Some(place) = last_place {
+                    self.places.reach(place);
+                }
                 for (reply, verdict) in batch.commit_replies.into_iter().zip(verdicts) {
                     let _ = reply.send(verdict);
                 }
@@ -335,21 +324,18 @@ impl Task {
     }
 
     /// One transaction. `Err` means that nothing of it is written.
-    async fn transact(
-        &mut self,
-        batch: &mut Batch,
-    ) -> Result<Vec<Result<(), StoreError>>, StoreError> {
+    async fn transact(&mut self, batch: &mut Batch) -> Result<Written, StoreError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             none => none.insert(self.options.connect().await.map_err(fault)?),
         };
         self.turns.begin(connection).await?;
-        let verdicts = batch::write(connection, &batch.commits, self.turns).await?;
+        let written = batch::write(connection, &batch.commits, self.turns).await?;
         for work in &mut batch.works {
             run_isolated(connection, work.as_mut()).await?;
         }
         run(connection, "COMMIT").await?;
-        Ok(verdicts)
+        Ok(written)
     }
 }
 

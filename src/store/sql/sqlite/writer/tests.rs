@@ -28,7 +28,14 @@ impl Names {
         .await
         .unwrap();
         let lock = Arc::new(DirectoryLock::take(directory.path()).unwrap());
-        let writer = Writer::start(connection, options.clone(), Turns::Alone, 256, lock);
+        let writer = Writer::start(
+            connection,
+            options.clone(),
+            Turns::Alone,
+            Places::after(0),
+            256,
+            lock,
+        );
         Self {
             writer,
             options,
