@@ -40,7 +40,7 @@ pub(crate) async fn lives(way: &Way, plan: Plan, turn: usize) -> Load {
             next: (turn << 40) + (number << 32),
             load: Load::default(),
         };
-        walk.go(plan, plan.turns(number, begun))
+        walk.go(plan.turns(number, begun))
     });
     let mut all = Load::default();
     for load in join_all(walks).await {
@@ -73,8 +73,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    async fn go(mut self, plan: Plan, mut turns: Turns) -> Load {
-        while turns.next().await < plan.until {
+    async fn go(mut self, mut turns: Turns) -> Load {
+        while turns.next().await.is_some() {
             let mut invoices = Vec::new();
             for _ in 0..AT_ONCE {
                 invoices.push(self.issue().await);

@@ -31,6 +31,7 @@ impl Plan {
     pub(crate) fn turns(self, number: usize, begun: Instant) -> Turns {
         let share = number as f64 / self.clients as f64;
         Turns {
+            until: self.until,
             pace: self.pace,
             due: begun + self.pace.unwrap_or_default().mul_f64(share),
         }
@@ -39,17 +40,23 @@ impl Plan {
 
 /// When a client begins with what it does next.
 pub(crate) struct Turns {
+    until: Instant,
     pace: Option<Duration>,
     due: Instant,
 }
 
 impl Turns {
-    pub(crate) async fn next(&mut self) -> Instant {
+    /// None when there is none before the end: nobody waits for a turn that is not taken, while nodes
+    /// that have nothing to do are measured.
+    pub(crate) async fn next(&mut self) -> Option<Instant> {
         if let Some(pace) = self.pace {
+            if self.due >= self.until {
+                return None;
+            }
             sleep_until(self.due).await;
             self.due += pace;
         }
-        Instant::now()
+        Some(Instant::now()).filter(|now| *now < self.until)
     }
 }
 
@@ -132,10 +139,9 @@ async fn one_client(
     let mut load = Load::default();
     let mut turns = plan.turns(number, begun);
     for sent in 0.. {
-        let asked = turns.next().await;
-        if asked >= plan.until {
+        let Some(asked) = turns.next().await else {
             break;
-        }
+        };
         let (node, request) = next(number, sent);
         match client.ask(node, &request).await {
             Ok((200..300, _)) => load.answered.push((asked, asked.elapsed())),

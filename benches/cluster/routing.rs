@@ -22,6 +22,8 @@ const CLIENTS: usize = 32;
 const ROUND: Duration = Duration::from_millis(1_500);
 /// Node clocks count in 10 ms, and these rounds have fewer requests.
 const STEADY_ROUND: Duration = Duration::from_secs(5);
+/// Where five lives begin in a second, each client's turn comes once in this time.
+const STEADY_ROUND_OF_LIVES: Duration = Duration::from_secs(13);
 const ROUNDS: usize = 5;
 /// Drafts that are read and changed, again and again.
 const DRAFTS: usize = 512;
@@ -125,7 +127,9 @@ impl Trial {
         };
         let (round, pace) = match kind {
             Kind::SteadyMix(requests) => (STEADY_ROUND, each_client(requests, 1)),
-            Kind::SteadyLife(invoices) => (STEADY_ROUND, each_client(invoices, life::AT_ONCE)),
+            Kind::SteadyLife(invoices) => {
+                (STEADY_ROUND_OF_LIVES, each_client(invoices, life::AT_ONCE))
+            }
             _ => (ROUND, None),
         };
         let plan = Plan {
@@ -173,12 +177,12 @@ pub(crate) async fn routing(named: &[&String]) {
 
 async fn over(store: &str, place: &Place, kinds: &[(Kind, &str)]) {
     println!(
-        "\n{store}: {CLIENTS} clients for each process, medians of {ROUNDS} rounds of {ROUND:?}, at a steady rate of {STEADY_ROUND:?}\n"
+        "\n{store}: {CLIENTS} clients for each process, medians of {ROUNDS} rounds of {ROUND:?}, at a steady rate of {STEADY_ROUND:?}, of lives of {STEADY_ROUND_OF_LIVES:?}\n"
     );
     println!(
-        "| request | nodes | CPU of all nodes, µs | of one process | limit | | of three without a cluster | requests/s | p50, ms | p99, ms |"
+        "| request | nodes | CPU of all nodes, µs | of one process | limit | | of three without a cluster | requests/s | p50, ms | p99, ms | CPU of each round |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
     let mut of_lives: Vec<(&str, RoundsOfWays)> = Vec::new();
     for &(kind, name) in kinds {
         let trials = set_up(place, kind).await;
@@ -246,12 +250,16 @@ fn print(request: &str, trials: &[Trial], rounds: &[Vec<Round>]) {
             (String::new(), "")
         };
         println!(
-            "| {request} | {} | {:.0} | {ratio:.2} | {limit} | {verdict} | {to_strangers:.2} | {:.0} | {:.1} | {:.1} |",
+            "| {request} | {} | {:.0} | {ratio:.2} | {limit} | {verdict} | {to_strangers:.2} | {:.0} | {:.1} | {:.1} | {} |",
             way.name,
             middle(mine, |round| round.cpu_us),
             middle(mine, |round| round.per_second),
             middle(mine, |round| round.p50_ms),
             middle(mine, |round| round.p99_ms),
+            mine.iter()
+                .map(|round| format!("{:.0}", round.cpu_us))
+                .collect::<Vec<_>>()
+                .join(" "),
         );
     }
 }

@@ -86,3 +86,19 @@ fn holder(file: &mut File) -> String {
         _ => "another process".to_owned(),
     }
 }
+
+/// A file in the data directory that is there to be locked.
+pub(super) fn open_lock_file(directory: &Path, name: &str) -> Result<File, StoreError> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(directory.join(name))
+        .map_err(|error| {
+            let directory = directory.display();
+            unavailable(format!(
+                "{name} in the data directory {directory} can't be opened: {error}"
+            ))
+        })
+}

@@ -184,7 +184,7 @@ pub(super) struct Written {
 pub(super) async fn write(
     connection: &mut SqliteConnection,
     commits: &[PreparedCommit],
-    turns: Turns,
+    turns: &Turns,
 ) -> Result<Written, StoreError> {
     let mut ids = HashSet::with_capacity(commits.len());
     let each_once = commits.iter().all(|commit| ids.insert(commit.id));
@@ -209,7 +209,7 @@ pub(super) async fn write(
 async fn write_together(
     connection: &mut SqliteConnection,
     commits: &[PreparedCommit],
-    turns: Turns,
+    turns: &Turns,
 ) -> Result<bool, StoreError> {
     for kind in Kind::ALL {
         let of_kind: Vec<_> = commits

@@ -85,7 +85,7 @@ impl Sqlite {
         id: InvoiceId,
         brought: AllocatedNumber,
     ) -> Result<(), StoreError> {
-        let turns = self.turns;
+        let turns = self.turns.clone();
         let last_place = self
             .writer
             .transaction(move |connection| {
@@ -99,7 +99,7 @@ impl Sqlite {
                     }
                     series::reserve(&mut shared, organization, id, &brought).await?;
                     // Which is therefore not refused, nor is the transaction begun anew by it.
-                    let written = batch::write(connection, &[commit], turns).await?;
+                    let written = batch::write(connection, &[commit], &turns).await?;
                     written.verdicts.into_iter().collect::<Result<(), _>>()?;
                     Ok(written.last_place)
                 })
@@ -115,7 +115,7 @@ impl Sqlite {
     /// nodes' are told with this one's that come after them; it looks for those that do not.
     pub(super) async fn publish(&self, limit: u16) -> Result<u64, StoreError> {
         let count = self.places.tell(limit);
-        if count > 0 || self.turns == Turns::Alone {
+        if count > 0 || !self.turns.are_shared() {
             return Ok(count);
         }
         let last = Statement::new("SELECT COALESCE(MAX(sequence), 0) AS last FROM feed");
@@ -133,7 +133,7 @@ impl Sqlite {
         self.reader.close().await;
         if let Some(mut connection) = connection {
             // The last of those that share the file cuts the log off when it closes it.
-            if self.turns == Turns::Alone {
+            if !self.turns.are_shared() {
                 run(&mut connection, "PRAGMA wal_checkpoint(TRUNCATE)").await?;
             }
             connection.close().await.map_err(fault)?;

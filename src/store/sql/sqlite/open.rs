@@ -1,8 +1,7 @@
 //! Opening the file: lock, connect, migrate.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::mem;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +11,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::time::{Duration, Instant, sleep};
 
 use super::super::error::{fault, migration_fault, unavailable};
+use super::super::lock::open_lock_file;
 use super::super::open::{StoreHandle, stores};
 use super::super::{Database, DirectoryLock};
 use super::Sqlite;
@@ -141,7 +141,7 @@ impl SqliteStore {
             writing = writing.busy_timeout(Duration::ZERO);
             connection.close().await.map_err(fault)?;
             connection = by(deadline, async || writing.connect().await.map_err(fault)).await?;
-            Turns::Shared
+            Turns::shared(directory)?
         } else {
             Turns::Alone
         };
@@ -157,7 +157,7 @@ impl SqliteStore {
         let writer = Writer::start(
             connection,
             writing,
-            turns,
+            turns.clone(),
             places.clone(),
             options.max_batch,
             Arc::clone(&lock),
@@ -194,19 +194,7 @@ async fn by<T>(
 /// Lets one process at a time make the file and bring its schema up to date, until the answer is
 /// dropped.
 async fn turn_to_open(directory: &Path) -> Result<File, StoreError> {
-    let failed = |error: std::io::Error| {
-        let directory = directory.display();
-        unavailable(format!(
-            "the data directory {directory} can't be locked: {error}"
-        ))
-    };
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(directory.join(OPENING_FILE_NAME))
-        .map_err(failed)?;
+    let file = open_lock_file(directory, OPENING_FILE_NAME)?;
     let started = Instant::now();
     loop {
         match file.try_lock() {
@@ -219,7 +207,11 @@ async fn turn_to_open(directory: &Path) -> Result<File, StoreError> {
                     "another node is still opening the data directory",
                 ));
             }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Err(TryLockError::Error(error)) => {
+                return Err(unavailable(format!(
+                    "{OPENING_FILE_NAME} can't be locked: {error}"
+                )));
+            }
         }
     }
 }

@@ -1,54 +1,169 @@
 //! Whose turn it is to write: always this process's, or that of one of several that share the file.
 
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use sqlx::SqliteConnection;
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant, sleep, sleep_until};
 
 use super::super::error::{fault, is_busy, unavailable};
+use super::super::lock::open_lock_file;
 use crate::store::StoreError;
 
+/// Locked by the node whose turn it is.
+const FILE_NAME: &str = "faktor-turn.lock";
 /// How long a node waits for its turn before it gives its batch up.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it looks whether it is its turn.
 const LOOK: Duration = Duration::from_millis(1);
-/// For which time a node that has written lets others go first. SQLite has no queue: who waits must
+/// For which time a node that has written lets others go first. A lock has no queue: who waits must
 /// find a gap.
 const GAP: Duration = Duration::from_millis(1);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Cheap to clone.
+#[derive(Debug, Clone)]
 pub(super) enum Turns {
     /// This process is the only one that writes, apart from programs of the operator's.
     Alone,
     /// Other nodes write, too.
-    Shared,
+    Shared(Arc<Shared>),
+}
+
+/// SQLite's own lock would do, and still guards the file from all that do not know of turns. But asking
+/// for that one goes by way of the connection's thread, and that again and again while another node
+/// writes.
+#[derive(Debug)]
+pub(super) struct Shared {
+    file: File,
+    /// When this node's last turn was over.
+    over: Mutex<Option<Instant>>,
+}
+
+/// This process's turn, until it is dropped; it ends with the process, too.
+pub(super) struct Turn(Option<Arc<Shared>>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let Some(shared) = &self.0 else { return };
+        if let Err(error) = shared.file.unlock() {
+            tracing::error!(%error, "{FILE_NAME} can't be unlocked: no other node can write");
+        }
+        *shared.over() = Some(Instant::now());
+    }
+}
+
+impl Shared {
+    fn over(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.over.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Turns {
-    /// Begins a transaction that writes.
-    pub(super) async fn begin(self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
-        let started = Instant::now();
+    /// Among the processes that share a directory.
+    pub(super) fn shared(directory: &Path) -> Result<Self, StoreError> {
+        let file = open_lock_file(directory, FILE_NAME)?;
+        let over = Mutex::default();
+        Ok(Self::Shared(Arc::new(Shared { file, over })))
+    }
+
+    pub(super) const fn are_shared(&self) -> bool {
+        matches!(self, Self::Shared(_))
+    }
+
+    /// Waits for this process's turn.
+    pub(super) async fn take(&self) -> Result<Turn, StoreError> {
+        let Self::Shared(shared) = self else {
+            return Ok(Turn(None));
+        };
+        let over = *shared.over();
+        if let Some(over) = over {
+            sleep_until(over + GAP).await;
+        }
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match shared.file.try_lock() {
+                Ok(()) => return Ok(Turn(Some(Arc::clone(shared)))),
+                Err(TryLockError::WouldBlock) => look_again(deadline).await?,
+                Err(TryLockError::Error(error)) => {
+                    return Err(unavailable(format!("{FILE_NAME} can't be locked: {error}")));
+                }
+            }
+        }
+    }
+
+    /// Begins a transaction that writes, in this process's turn. Then it waits for those alone that
+    /// do not know of turns, such as a node of an older version.
+    pub(super) async fn begin(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             let begun = sqlx::query("BEGIN IMMEDIATE")
                 .execute(&mut *connection)
                 .await;
             match begun {
                 Ok(_) => return Ok(()),
-                Err(error) if self == Self::Shared && is_busy(&error) => {
-                    if started.elapsed() > PATIENCE {
-                        return Err(unavailable(
-                            "another node has held the database for too long",
-                        ));
-                    }
-                    sleep(LOOK).await;
-                }
+                Err(error) if self.are_shared() && is_busy(&error) => look_again(deadline).await?,
                 Err(error) => return Err(fault(error)),
             }
         }
     }
+}
 
-    /// After a transaction.
-    pub(super) async fn let_others_go_first(self) {
-        if self == Self::Shared {
-            sleep(GAP).await;
-        }
+async fn look_again(deadline: Instant) -> Result<(), StoreError> {
+    if Instant::now() > deadline {
+        return Err(unavailable(
+            "another node has held the database for too long",
+        ));
+    }
+    sleep(LOOK).await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_turn_is_waited_for_until_it_is_dropped() {
+        let directory = tempfile::tempdir().unwrap();
+        let [here, there] = [(), ()].map(|()| Turns::shared(directory.path()).unwrap());
+        let turn = here.take().await.unwrap();
+        let mut waiting = Box::pin(there.take());
+        let meanwhile = timeout(Duration::from_millis(50), &mut waiting).await;
+        assert!(meanwhile.is_err());
+        drop(turn);
+        waiting.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_waits_gets_a_turn_from_a_node_that_always_wants_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let [busy, other] = [(), ()].map(|()| Turns::shared(directory.path()).unwrap());
+        let always = async {
+            loop {
+                let turn = busy.take().await.unwrap();
+                tokio::task::yield_now().await;
+                drop(turn);
+            }
+        };
+        let some = async {
+            for _ in 0..10 {
+                drop(other.take().await.unwrap());
+            }
+        };
+        let both = async {
+            tokio::select! { biased; () = always => {}, () = some => {} }
+        };
+        timeout(Duration::from_secs(5), both).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn alone_nobody_waits() {
+        let turns = Turns::Alone;
+        let first = turns.take().await.unwrap();
+        let second = turns.take().await.unwrap();
+        drop((first, second));
     }
 }

@@ -240,6 +240,25 @@ struct Batch {
     commits: Vec<PreparedCommit>,
     commit_replies: Vec<oneshot::Sender<Result<(), StoreError>>>,
     works: Vec<Box<dyn Work>>,
+    closing: Vec<oneshot::Sender<Option<SqliteConnection>>>,
+}
+
+impl Batch {
+    fn add(&mut self, job: Job) {
+        match job {
+            Job::Commit(commit, reply) => {
+                self.commits.push(*commit);
+                self.commit_replies.push(reply);
+            }
+            Job::Work(work) => self.works.push(work),
+            Job::Close(reply) => self.closing.push(reply),
+        }
+    }
+
+    /// What there is to write.
+    fn size(&self) -> usize {
+        self.commits.len() + self.works.len()
+    }
 }
 
 impl Task {
@@ -253,44 +272,44 @@ impl Task {
             > 0
         {
             let mut batch = Batch::default();
-            for job in jobs.drain(..) {
-                match job {
-                    Job::Commit(commit, reply) => {
-                        batch.commits.push(*commit);
-                        batch.commit_replies.push(reply);
-                    }
-                    Job::Work(work) => batch.works.push(work),
-                    Job::Close(reply) => {
-                        self.jobs.close();
-                        closing.push(reply);
-                    }
-                }
-            }
-            metrics::gauge!("faktor_store_queue_len").set(as_f64(self.jobs.len()));
+            jobs.drain(..).for_each(|job| batch.add(job));
             // A panic must not end the writer: the batch's callers see their replies dropped.
-            if AssertUnwindSafe(self.write(batch))
-                .catch_unwind()
-                .await
-                .is_err()
+            if batch.size() > 0
+                && AssertUnwindSafe(self.write(&mut batch))
+                    .catch_unwind()
+                    .await
+                    .is_err()
             {
                 tracing::error!("the store's writer panicked; it goes on with a new connection");
                 self.connection = None;
                 self.failing.store(true, Ordering::Release);
             }
-            self.turns.let_others_go_first().await;
+            if !batch.closing.is_empty() {
+                self.jobs.close();
+                closing.append(&mut batch.closing);
+            }
         }
         for reply in closing {
             let _ = reply.send(self.connection.take());
         }
     }
 
-    async fn write(&mut self, mut batch: Batch) {
-        let size = batch.commits.len() + batch.works.len();
-        if size == 0 {
-            return;
-        }
+    async fn write(&mut self, batch: &mut Batch) {
         let started = Instant::now();
-        let result = self.transact(&mut batch).await;
+        let result = match self.turns.take().await {
+            Ok(_turn) => {
+                // What came while it was another node's.
+                while batch.size() < self.max_batch
+                    && let Ok(job) = self.jobs.try_recv()
+                {
+                    batch.add(job);
+                }
+                self.transact(batch).await
+            }
+            Err(fault) => Err(fault),
+        };
+        let size = batch.size();
+        metrics::gauge!("faktor_store_queue_len").set(as_f64(self.jobs.len()));
         metrics::histogram!("faktor_store_batch_size").record(as_f64(size));
         metrics::histogram!("faktor_store_commit_seconds").record(started.elapsed().as_secs_f64());
         self.failing.store(result.is_err(), Ordering::Release);
@@ -302,10 +321,10 @@ impl Task {
                 if let Some(place) = last_place {
                     self.places.reach(place);
                 }
-                for (reply, verdict) in batch.commit_replies.into_iter().zip(verdicts) {
+                for (reply, verdict) in batch.commit_replies.drain(..).zip(verdicts) {
                     let _ = reply.send(verdict);
                 }
-                for work in batch.works {
+                for work in batch.works.drain(..) {
                     work.answer(Ok(()));
                 }
             }
@@ -313,10 +332,10 @@ impl Task {
                 // Closing the connection undoes what its transaction did so far.
                 self.connection = None;
                 tracing::error!(error = %fault, store.batch_size = size, "nothing was written");
-                for reply in batch.commit_replies {
+                for reply in batch.commit_replies.drain(..) {
                     let _ = reply.send(Err(fault.clone()));
                 }
-                for work in batch.works {
+                for work in batch.works.drain(..) {
                     work.answer(Err(fault.clone()));
                 }
             }
@@ -330,7 +349,7 @@ impl Task {
             none => none.insert(self.options.connect().await.map_err(fault)?),
         };
         self.turns.begin(connection).await?;
-        let written = batch::write(connection, &batch.commits, self.turns).await?;
+        let written = batch::write(connection, &batch.commits, &self.turns).await?;
         for work in &mut batch.works {
             run_isolated(connection, work.as_mut()).await?;
         }
