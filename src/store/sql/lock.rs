@@ -5,6 +5,8 @@ use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+use tokio::time::{Duration, Instant, sleep};
+
 use super::error::unavailable;
 use crate::store::StoreError;
 
@@ -87,18 +89,56 @@ fn holder(file: &mut File) -> String {
     }
 }
 
-/// A file in the data directory that is there to be locked.
-pub(super) fn open_lock_file(directory: &Path, name: &str) -> Result<File, StoreError> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(directory.join(name))
-        .map_err(|error| {
-            let directory = directory.display();
-            unavailable(format!(
-                "{name} in the data directory {directory} can't be opened: {error}"
-            ))
-        })
+/// A file in the data directory by which processes keep each other out for a while. What is locked is
+/// free again when its process ends, however it ends.
+#[derive(Debug)]
+pub(super) struct LockFile {
+    file: File,
+    name: &'static str,
+}
+
+impl LockFile {
+    pub(super) fn open(directory: &Path, name: &'static str) -> Result<Self, StoreError> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(directory.join(name))
+            .map_err(|error| {
+                let directory = directory.display();
+                unavailable(format!(
+                    "{name} in the data directory {directory} can't be opened: {error}"
+                ))
+            })?;
+        Ok(Self { file, name })
+    }
+
+    /// Looks again and again until no other process has it locked; `held` is what to say when one has
+    /// for too long.
+    pub(super) async fn lock(
+        &self,
+        look_every: Duration,
+        patience: Duration,
+        held: &str,
+    ) -> Result<(), StoreError> {
+        let started = Instant::now();
+        loop {
+            match self.file.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) if started.elapsed() < patience => {
+                    sleep(look_every).await;
+                }
+                Err(TryLockError::WouldBlock) => return Err(unavailable(held)),
+                Err(TryLockError::Error(error)) => {
+                    let name = self.name;
+                    return Err(unavailable(format!("{name} can't be locked: {error}")));
+                }
+            }
+        }
+    }
+
+    pub(super) fn unlock(&self) -> std::io::Result<()> {
+        self.file.unlock()
+    }
 }

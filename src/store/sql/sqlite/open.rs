@@ -1,6 +1,5 @@
 //! Opening the file: lock, connect, migrate.
 
-use std::fs::{File, TryLockError};
 use std::mem;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,8 +9,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::time::{Duration, Instant, sleep};
 
-use super::super::error::{fault, migration_fault, unavailable};
-use super::super::lock::open_lock_file;
+use super::super::error::{fault, migration_fault};
+use super::super::lock::LockFile;
 use super::super::open::{StoreHandle, stores};
 use super::super::{Database, DirectoryLock};
 use super::Sqlite;
@@ -193,27 +192,11 @@ async fn by<T>(
 
 /// Lets one process at a time make the file and bring its schema up to date, until the answer is
 /// dropped.
-async fn turn_to_open(directory: &Path) -> Result<File, StoreError> {
-    let file = open_lock_file(directory, OPENING_FILE_NAME)?;
-    let started = Instant::now();
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if started.elapsed() < OPENING_TIMEOUT => {
-                sleep(OPENING_PAUSE).await;
-            }
-            Err(TryLockError::WouldBlock) => {
-                return Err(unavailable(
-                    "another node is still opening the data directory",
-                ));
-            }
-            Err(TryLockError::Error(error)) => {
-                return Err(unavailable(format!(
-                    "{OPENING_FILE_NAME} can't be locked: {error}"
-                )));
-            }
-        }
-    }
+async fn turn_to_open(directory: &Path) -> Result<LockFile, StoreError> {
+    let file = LockFile::open(directory, OPENING_FILE_NAME)?;
+    let held = "another node is still opening the data directory";
+    file.lock(OPENING_PAUSE, OPENING_TIMEOUT, held).await?;
+    Ok(file)
 }
 
 /// Brings the schema up to date, and refuses one that is newer than this binary.

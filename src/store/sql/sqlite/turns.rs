@@ -1,6 +1,5 @@
 //! Whose turn it is to write: always this process's, or that of one of several that share the file.
 
-use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,13 +7,15 @@ use sqlx::SqliteConnection;
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 
 use super::super::error::{fault, is_busy, unavailable};
-use super::super::lock::open_lock_file;
+use super::super::lock::LockFile;
 use crate::store::StoreError;
 
 /// Locked by the node whose turn it is.
 const FILE_NAME: &str = "faktor-turn.lock";
 /// How long a node waits for its turn before it gives its batch up.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What to say then.
+const HELD: &str = "another node has held the database for too long";
 /// How often it looks whether it is its turn.
 const LOOK: Duration = Duration::from_millis(1);
 /// For which time a node that has written lets others go first. A lock has no queue: who waits must
@@ -35,7 +36,7 @@ pub(super) enum Turns {
 /// writes.
 #[derive(Debug)]
 pub(super) struct Shared {
-    file: File,
+    file: LockFile,
     /// When this node's last turn was over.
     over: Mutex<Option<Instant>>,
 }
@@ -62,7 +63,7 @@ impl Shared {
 impl Turns {
     /// Among the processes that share a directory.
     pub(super) fn shared(directory: &Path) -> Result<Self, StoreError> {
-        let file = open_lock_file(directory, FILE_NAME)?;
+        let file = LockFile::open(directory, FILE_NAME)?;
         let over = Mutex::default();
         Ok(Self::Shared(Arc::new(Shared { file, over })))
     }
@@ -80,43 +81,30 @@ impl Turns {
         if let Some(over) = over {
             sleep_until(over + GAP).await;
         }
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match shared.file.try_lock() {
-                Ok(()) => return Ok(Turn(Some(Arc::clone(shared)))),
-                Err(TryLockError::WouldBlock) => look_again(deadline).await?,
-                Err(TryLockError::Error(error)) => {
-                    return Err(unavailable(format!("{FILE_NAME} can't be locked: {error}")));
-                }
-            }
-        }
+        shared.file.lock(LOOK, PATIENCE, HELD).await?;
+        Ok(Turn(Some(Arc::clone(shared))))
     }
 
     /// Begins a transaction that writes, in this process's turn. Then it waits for those alone that
     /// do not know of turns, such as a node of an older version.
     pub(super) async fn begin(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
-        let deadline = Instant::now() + PATIENCE;
+        let started = Instant::now();
         loop {
             let begun = sqlx::query("BEGIN IMMEDIATE")
                 .execute(&mut *connection)
                 .await;
             match begun {
                 Ok(_) => return Ok(()),
-                Err(error) if self.are_shared() && is_busy(&error) => look_again(deadline).await?,
+                Err(error) if self.are_shared() && is_busy(&error) => {
+                    if started.elapsed() > PATIENCE {
+                        return Err(unavailable(HELD));
+                    }
+                    sleep(LOOK).await;
+                }
                 Err(error) => return Err(fault(error)),
             }
         }
     }
-}
-
-async fn look_again(deadline: Instant) -> Result<(), StoreError> {
-    if Instant::now() > deadline {
-        return Err(unavailable(
-            "another node has held the database for too long",
-        ));
-    }
-    sleep(LOOK).await;
-    Ok(())
 }
 
 #[cfg(test)]
