@@ -25,6 +25,9 @@ const MESSAGE_OVERHEAD_BYTES: u64 = 256;
 /// How much may be queued to a peer, in largest frames.
 const MAX_QUEUED_FRAMES: u64 = 4;
 
+/// A link at rest is pinged at one tick of so many.
+const PINGED_AT_REST: u32 = 4;
+
 /// Why a call was not answered, or a cast not sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
@@ -144,6 +147,12 @@ impl Inner {
             .map_err(|_| LinkError::Lost)
     }
 
+    /// Whether a call waits for its answer, or something that was sent may not have arrived.
+    fn is_in_use(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire) > 0
+            || self.loose_bytes.load(Ordering::Acquire) > self.arrived_bytes.load(Ordering::Acquire)
+    }
+
     /// One call of the given kind, without any accounting.
     async fn ask(
         &self,
@@ -246,23 +255,20 @@ impl Link {
         let mut ticks = interval_at(Instant::now(), ping_every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let patience = ping_every * (missed_pings + 1);
-        let mut missed = 0;
-        // The first tick asks nothing of the past.
-        self.inner.heard.store(true, Ordering::Release);
+        let mut pulse = Pulse::new(missed_pings);
         loop {
             tokio::select! {
                 () = self.inner.down.cancelled() => return Watched::Down,
                 _ = ticks.tick() => {}
             }
-            if self.inner.heard.swap(false, Ordering::AcqRel) {
-                missed = 0;
-            } else {
-                missed += 1;
+            let heard = self.inner.heard.swap(false, Ordering::AcqRel);
+            match pulse.tick(heard, self.inner.is_in_use()) {
+                Beat::Rest => {}
+                Beat::Ping => {
+                    tokio::spawn(self.clone().ping(patience));
+                }
+                Beat::Silent => return Watched::Silent,
             }
-            if missed >= missed_pings {
-                return Watched::Silent;
-            }
-            tokio::spawn(self.clone().ping(patience));
         }
     }
 
@@ -296,4 +302,104 @@ impl Link {
 pub(super) enum Watched {
     Down,
     Silent,
+}
+
+/// When to ping. While somebody waits for the peer, at each tick. A link on which nothing is under way
+/// is pinged now and then only: no request waits longer because a silence is found later.
+#[derive(Debug)]
+struct Pulse {
+    missed_pings: u32,
+    /// Pings in a row that nothing was heard after.
+    missed: u32,
+    /// Since the last ping.
+    ticks: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beat {
+    Rest,
+    Ping,
+    Silent,
+}
+
+impl Pulse {
+    /// The first tick pings.
+    const fn new(missed_pings: u32) -> Self {
+        Self {
+            missed_pings,
+            missed: 0,
+            ticks: PINGED_AT_REST,
+        }
+    }
+
+    const fn tick(&mut self, heard: bool, in_use: bool) -> Beat {
+        let pinged = self.ticks == 0;
+        self.missed = if pinged && !heard { self.missed + 1 } else { 0 };
+        if self.missed >= self.missed_pings {
+            return Beat::Silent;
+        }
+        self.ticks += 1;
+        if self.missed == 0 && !in_use && self.ticks < PINGED_AT_REST {
+            return Beat::Rest;
+        }
+        self.ticks = 0;
+        Beat::Ping
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A peer that answers each ping before the next tick.
+    fn beats_of_a_sound_peer(pulse: &mut Pulse, in_use: bool, ticks: usize) -> Vec<Beat> {
+        let beat = |_| {
+            let heard = pulse.ticks == 0;
+            pulse.tick(heard, in_use)
+        };
+        (0..ticks).map(beat).collect()
+    }
+
+    /// Until the silence is noticed.
+    fn beats_of_a_silent_peer(pulse: &mut Pulse, in_use: bool) -> Vec<Beat> {
+        let mut beats = Vec::new();
+        while beats.last() != Some(&Beat::Silent) {
+            beats.push(pulse.tick(false, in_use));
+        }
+        beats
+    }
+
+    #[test]
+    fn a_link_at_rest_is_pinged_at_every_fourth_tick_and_one_in_use_at_each() {
+        use Beat::{Ping, Rest};
+        let mut pulse = Pulse::new(3);
+        let at_rest = [Ping, Rest, Rest, Rest].repeat(5);
+        assert_eq!(beats_of_a_sound_peer(&mut pulse, false, 20), at_rest);
+        assert_eq!(beats_of_a_sound_peer(&mut pulse, true, 9), [Ping; 9]);
+        let at_rest = [Rest, Rest, Rest, Ping].repeat(5);
+        assert_eq!(beats_of_a_sound_peer(&mut pulse, false, 20), at_rest);
+    }
+
+    #[test]
+    fn silence_is_three_pings_without_an_answer_and_they_come_at_once_while_somebody_waits() {
+        use Beat::{Ping, Rest, Silent};
+        let mut pulse = Pulse::new(3);
+        beats_of_a_sound_peer(&mut pulse, false, 2);
+        let found = beats_of_a_silent_peer(&mut pulse, true);
+        assert_eq!(found, [Ping, Ping, Ping, Silent]);
+
+        let mut pulse = Pulse::new(3);
+        beats_of_a_sound_peer(&mut pulse, false, 2);
+        let found = beats_of_a_silent_peer(&mut pulse, false);
+        assert_eq!(found, [Rest, Rest, Ping, Ping, Ping, Silent]);
+    }
+
+    #[test]
+    fn one_answer_among_missed_pings_begins_the_count_anew() {
+        use Beat::{Ping, Silent};
+        let mut pulse = Pulse::new(3);
+        let heard = [false, false, false, true, false, false, false];
+        let beats = heard.map(|heard| pulse.tick(heard, true));
+        assert_eq!(beats, [Ping, Ping, Ping, Ping, Ping, Ping, Silent]);
+    }
 }

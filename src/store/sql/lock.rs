@@ -114,28 +114,44 @@ impl LockFile {
         Ok(Self { file, name })
     }
 
-    /// Looks again and again until no other process has it locked; `held` is what to say when one has
-    /// for too long.
-    pub(super) async fn lock(
-        &self,
-        look_every: Duration,
-        patience: Duration,
-        held: &str,
-    ) -> Result<(), StoreError> {
-        let started = Instant::now();
-        loop {
-            match self.file.try_lock() {
-                Ok(()) => return Ok(()),
-                Err(TryLockError::WouldBlock) if started.elapsed() < patience => {
-                    sleep(look_every).await;
-                }
-                Err(TryLockError::WouldBlock) => return Err(unavailable(held)),
-                Err(TryLockError::Error(error)) => {
-                    let name = self.name;
-                    return Err(unavailable(format!("{name} can't be locked: {error}")));
-                }
+    /// Locks it, unless another process has it locked. False: one has.
+    pub(super) fn try_lock(&self) -> Result<bool, StoreError> {
+        self.tried(self.file.try_lock())
+    }
+
+    /// As [`Self::try_lock`], together with others that share it.
+    pub(super) fn try_share(&self) -> Result<bool, StoreError> {
+        self.tried(self.file.try_lock_shared())
+    }
+
+    fn tried(&self, tried: Result<(), TryLockError>) -> Result<bool, StoreError> {
+        match tried {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => {
+                let name = self.name;
+                Err(unavailable(format!("{name} can't be locked: {error}")))
             }
         }
+    }
+
+    /// Looks again and again until no other process has it locked, and calls `waits` before each pause;
+    /// `held` is what to say when one has for too long.
+    pub(super) async fn lock(
+        &self,
+        (look_every, patience): (Duration, Duration),
+        held: &str,
+        mut waits: impl FnMut() -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let started = Instant::now();
+        while !self.try_lock()? {
+            if started.elapsed() >= patience {
+                return Err(unavailable(held));
+            }
+            waits()?;
+            sleep(look_every).await;
+        }
+        Ok(())
     }
 
     pub(super) fn unlock(&self) -> std::io::Result<()> {

@@ -12,14 +12,16 @@ use crate::store::StoreError;
 
 /// Locked by the node whose turn it is.
 const FILE_NAME: &str = "faktor-turn.lock";
+/// Shared by the nodes that wait for their turn.
+const WANTED_FILE_NAME: &str = "faktor-turn-wanted.lock";
 /// How long a node waits for its turn before it gives its batch up.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What to say then.
 const HELD: &str = "another node has held the database for too long";
 /// How often it looks whether it is its turn.
 const LOOK: Duration = Duration::from_millis(1);
-/// For which time a node that has written lets others go first. A lock has no queue: who waits must
-/// find a gap.
+/// For which time a node that has written lets others go first, if some wait. A lock has no queue: who
+/// waits must find a gap.
 const GAP: Duration = Duration::from_millis(1);
 
 /// Cheap to clone.
@@ -37,6 +39,7 @@ pub(super) enum Turns {
 #[derive(Debug)]
 pub(super) struct Shared {
     file: LockFile,
+    wanted: LockFile,
     /// When this node's last turn was over.
     over: Mutex<Option<Instant>>,
 }
@@ -54,7 +57,57 @@ impl Drop for Turn {
     }
 }
 
+/// Says that this process waits for its turn, until it is dropped; it ends with the process, too.
+struct Waiting<'a>(&'a LockFile);
+
+impl<'a> Waiting<'a> {
+    /// None while another process looks whether somebody waits.
+    fn say(wanted: &'a LockFile) -> Result<Option<Self>, StoreError> {
+        Ok(wanted.try_share()?.then_some(Self(wanted)))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::error!(%error, "{WANTED_FILE_NAME} can't be unlocked: other nodes write slower");
+        }
+    }
+}
+
 impl Shared {
+    /// Whether another process waits for its turn.
+    fn is_wanted(&self) -> Result<bool, StoreError> {
+        if !self.wanted.try_lock()? {
+            return Ok(true);
+        }
+        self.wanted.unlock().map_err(unavailable)?;
+        Ok(false)
+    }
+
+    /// Lets others go first, if this process had its turn just now and somebody waits.
+    async fn leave_a_gap(&self) -> Result<(), StoreError> {
+        let over = *self.over();
+        match over.map(|over| over + GAP) {
+            Some(end) if Instant::now() < end && self.is_wanted()? => {
+                sleep_until(end).await;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn lock(&self) -> Result<(), StoreError> {
+        let mut waiting = None;
+        let waits = || {
+            if waiting.is_none() {
+                waiting = Waiting::say(&self.wanted)?;
+            }
+            Ok(())
+        };
+        self.file.lock((LOOK, PATIENCE), HELD, waits).await
+    }
+
     fn over(&self) -> MutexGuard<'_, Option<Instant>> {
         self.over.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -64,8 +117,9 @@ impl Turns {
     /// Among the processes that share a directory.
     pub(super) fn shared(directory: &Path) -> Result<Self, StoreError> {
         let file = LockFile::open(directory, FILE_NAME)?;
+        let wanted = LockFile::open(directory, WANTED_FILE_NAME)?;
         let over = Mutex::default();
-        Ok(Self::Shared(Arc::new(Shared { file, over })))
+        Ok(Self::Shared(Arc::new(Shared { file, wanted, over })))
     }
 
     pub(super) const fn are_shared(&self) -> bool {
@@ -77,11 +131,8 @@ impl Turns {
         let Self::Shared(shared) = self else {
             return Ok(Turn(None));
         };
-        let over = *shared.over();
-        if let Some(over) = over {
-            sleep_until(over + GAP).await;
-        }
-        shared.file.lock(LOOK, PATIENCE, HELD).await?;
+        shared.leave_a_gap().await?;
+        shared.lock().await?;
         Ok(Turn(Some(Arc::clone(shared))))
     }
 
@@ -145,6 +196,31 @@ mod tests {
             tokio::select! { biased; () = always => {}, () = some => {} }
         };
         timeout(Duration::from_secs(5), both).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn where_nobody_waits_a_node_leaves_no_gap() {
+        let directory = tempfile::tempdir().unwrap();
+        let [busy, other] = [(), ()].map(|()| Turns::shared(directory.path()).unwrap());
+        drop(busy.take().await.unwrap());
+        let Turns::Shared(shared) = &busy else {
+            panic!("it shares")
+        };
+        assert!(!shared.is_wanted().unwrap());
+        // Of two that wait, one goes away again.
+        let turn = busy.take().await.unwrap();
+        let third = Turns::shared(directory.path()).unwrap();
+        let mut waiting = Box::pin(other.take());
+        let mut gone = Box::pin(third.take());
+        let soon = Duration::from_millis(20);
+        assert!(timeout(soon, &mut waiting).await.is_err());
+        assert!(timeout(soon, &mut gone).await.is_err());
+        assert!(shared.is_wanted().unwrap());
+        drop(gone);
+        assert!(shared.is_wanted().unwrap());
+        drop(turn);
+        drop(waiting.await.unwrap());
+        assert!(!shared.is_wanted().unwrap());
     }
 
     #[tokio::test]
