@@ -1,6 +1,7 @@
 //! The node from inside: its supervision tree, and its place in the cluster.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -258,7 +259,7 @@ async fn together(app: &App, cluster: &ClusterHandle) -> ClusterBody {
                 .find(|link| link.boot == boot)
                 .map(|link| LinkBody {
                     up_for_s: link.up_for.as_secs(),
-                    rtt_ms: link.rtt.map(|rtt| rtt.as_secs_f64() * 1_000.0),
+                    rtt_ms: link.rtt.map(whole_microseconds_as_ms),
                     in_flight: link.in_flight,
                 }),
             about: if is_this {
@@ -303,4 +304,9 @@ fn state_of(record: &NodeRecord) -> &'static str {
     } else {
         "up"
     }
+}
+
+/// So that 0.119 ms are not written as 0.11900000000000001.
+fn whole_microseconds_as_ms(time: Duration) -> f64 {
+    f64::from(u32::try_from(time.as_micros()).unwrap_or(u32::MAX)) / 1_000.0
 }
