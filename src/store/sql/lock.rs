@@ -1,7 +1,7 @@
 //! The lock on a data directory: one process works on it, or nodes of one cluster do.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -40,7 +40,7 @@ fn lock(
     try_lock: impl Fn(&File) -> Result<(), TryLockError>,
     signature: &str,
 ) -> Result<File, StoreError> {
-    let failed = |what: &str, error: std::io::Error| {
+    let failed = |what: &str, error: io::Error| {
         unavailable(format!(
             "the data directory {} {what}: {error}",
             directory.display()
@@ -73,7 +73,7 @@ fn lock(
     Ok(file)
 }
 
-fn sign(file: &mut File, signature: &str) -> std::io::Result<()> {
+fn sign(file: &mut File, signature: &str) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
     writeln!(file, "{signature}")
@@ -128,33 +128,44 @@ impl LockFile {
         match tried {
             Ok(()) => Ok(true),
             Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(error)) => {
-                let name = self.name;
-                Err(unavailable(format!("{name} can't be locked: {error}")))
-            }
+            Err(TryLockError::Error(error)) => Err(self.failed(&error)),
         }
     }
 
-    /// Looks again and again until no other process has it locked, and calls `waits` before each pause;
-    /// `held` is what to say when one has for too long.
+    fn failed(&self, error: &io::Error) -> StoreError {
+        let name = self.name;
+        unavailable(format!("{name} can't be locked: {error}"))
+    }
+
+    /// Looks again and again until no other process has it locked; `held` is what to say when one has for
+    /// too long.
     pub(super) async fn lock(
         &self,
         (look_every, patience): (Duration, Duration),
         held: &str,
-        mut waits: impl FnMut() -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let started = Instant::now();
         while !self.try_lock()? {
             if started.elapsed() >= patience {
                 return Err(unavailable(held));
             }
-            waits()?;
             sleep(look_every).await;
         }
         Ok(())
     }
 
-    pub(super) fn unlock(&self) -> std::io::Result<()> {
+    /// As [`Self::lock`], but this thread stands still, however long another process has it locked.
+    pub(super) fn lock_blocking(&self) -> Result<(), StoreError> {
+        loop {
+            match self.file.lock() {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed(&error)),
+            }
+        }
+    }
+
+    pub(super) fn unlock(&self) -> io::Result<()> {
         self.file.unlock()
     }
 }

@@ -195,8 +195,7 @@ async fn by<T>(
 async fn turn_to_open(directory: &Path) -> Result<LockFile, StoreError> {
     let file = LockFile::open(directory, OPENING_FILE_NAME)?;
     let held = "another node is still opening the data directory";
-    file.lock((OPENING_PAUSE, OPENING_TIMEOUT), held, || Ok(()))
-        .await?;
+    file.lock((OPENING_PAUSE, OPENING_TIMEOUT), held).await?;
     Ok(file)
 }
 

@@ -1,9 +1,12 @@
 //! Whose turn it is to write: always this process's, or that of one of several that share the file.
 
+use std::future::pending;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use sqlx::SqliteConnection;
+use tokio::sync::{Mutex as Loan, OwnedMutexGuard as OnLoan, oneshot};
 use tokio::time::{Duration, Instant, sleep, sleep_until};
 
 use super::super::error::{fault, is_busy, unavailable};
@@ -18,7 +21,7 @@ const WANTED_FILE_NAME: &str = "faktor-turn-wanted.lock";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What to say then.
 const HELD: &str = "another node has held the database for too long";
-/// How often it looks whether it is its turn.
+/// How often it looks, where it has to.
 const LOOK: Duration = Duration::from_millis(1);
 /// For which time a node that has written lets others go first, if some wait. A lock has no queue: who
 /// waits must find a gap.
@@ -39,21 +42,28 @@ pub(super) enum Turns {
 #[derive(Debug)]
 pub(super) struct Shared {
     file: LockFile,
+    /// The same file, opened once more, so that a lock on it is another's than one on `file`: on loan to
+    /// the thread that waits for this node's turn, and then for that turn.
+    waited: Arc<Loan<LockFile>>,
     wanted: LockFile,
     /// When this node's last turn was over.
     over: Mutex<Option<Instant>>,
 }
 
 /// This process's turn, until it is dropped; it ends with the process, too.
-pub(super) struct Turn(Option<Arc<Shared>>);
+pub(super) struct Turn {
+    shared: Arc<Shared>,
+    /// None when it wasn't waited for.
+    waited: Option<OnLoan<LockFile>>,
+}
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let Some(shared) = &self.0 else { return };
-        if let Err(error) = shared.file.unlock() {
+        let file = self.waited.as_deref().unwrap_or(&self.shared.file);
+        if let Err(error) = file.unlock() {
             tracing::error!(%error, "{FILE_NAME} can't be unlocked: no other node can write");
         }
-        *shared.over() = Some(Instant::now());
+        *self.shared.over() = Some(Instant::now());
     }
 }
 
@@ -61,9 +71,12 @@ impl Drop for Turn {
 struct Waiting<'a>(&'a LockFile);
 
 impl<'a> Waiting<'a> {
-    /// None while another process looks whether somebody waits.
-    fn say(wanted: &'a LockFile) -> Result<Option<Self>, StoreError> {
-        Ok(wanted.try_share()?.then_some(Self(wanted)))
+    async fn say(wanted: &'a LockFile) -> Result<Self, StoreError> {
+        while !wanted.try_share()? {
+            // Another process is looking whether somebody waits.
+            sleep(LOOK).await;
+        }
+        Ok(Self(wanted))
     }
 }
 
@@ -97,15 +110,50 @@ impl Shared {
         }
     }
 
-    async fn lock(&self) -> Result<(), StoreError> {
-        let mut waiting = None;
-        let waits = || {
-            if waiting.is_none() {
-                waiting = Waiting::say(&self.wanted)?;
+    async fn lock(self: &Arc<Self>) -> Result<Turn, StoreError> {
+        if self.file.try_lock()? {
+            return Ok(self.turn(None));
+        }
+        let turn = async {
+            if let Some(turn) = self.wait_in_a_thread() {
+                return turn.await.map_err(unavailable)?;
             }
-            Ok(())
+            self.file.lock((LOOK, PATIENCE), HELD).await?;
+            Ok(self.turn(None))
         };
-        self.file.lock((LOOK, PATIENCE), HELD, waits).await
+        let say_so = async {
+            let _waiting = Waiting::say(&self.wanted).await?;
+            pending().await
+        };
+        tokio::select! {
+            turn = turn => turn,
+            failed = say_so => failed,
+            () = sleep(PATIENCE) => Err(unavailable(HELD)),
+        }
+    }
+
+    /// A thread sleeps until it is this node's turn, and hands it over. A node that looks again and again
+    /// spends more on waking up than on looking, and comes late.
+    ///
+    /// The thread can't be called back. When nobody takes the turn any more, it is over at once; and
+    /// until then, while another process is stopped in its turn, it is the only such thread: None.
+    fn wait_in_a_thread(self: &Arc<Self>) -> Option<oneshot::Receiver<Result<Turn, StoreError>>> {
+        let waited = Arc::clone(&self.waited).try_lock_owned().ok()?;
+        let shared = Arc::clone(self);
+        let (hand_over, turn) = oneshot::channel();
+        // Not one of the runtime's, which waits for its threads when it stops.
+        let started = thread::Builder::new()
+            .name("store-turn".to_owned())
+            .spawn(move || {
+                let locked = waited.lock_blocking();
+                let _ = hand_over.send(locked.map(|()| shared.turn(Some(waited))));
+            });
+        started.is_ok().then_some(turn)
+    }
+
+    fn turn(self: &Arc<Self>, waited: Option<OnLoan<LockFile>>) -> Turn {
+        let shared = Arc::clone(self);
+        Turn { shared, waited }
     }
 
     fn over(&self) -> MutexGuard<'_, Option<Instant>> {
@@ -116,24 +164,25 @@ impl Shared {
 impl Turns {
     /// Among the processes that share a directory.
     pub(super) fn shared(directory: &Path) -> Result<Self, StoreError> {
-        let file = LockFile::open(directory, FILE_NAME)?;
-        let wanted = LockFile::open(directory, WANTED_FILE_NAME)?;
-        let over = Mutex::default();
-        Ok(Self::Shared(Arc::new(Shared { file, wanted, over })))
+        Ok(Self::Shared(Arc::new(Shared {
+            file: LockFile::open(directory, FILE_NAME)?,
+            waited: Arc::new(Loan::new(LockFile::open(directory, FILE_NAME)?)),
+            wanted: LockFile::open(directory, WANTED_FILE_NAME)?,
+            over: Mutex::default(),
+        })))
     }
 
     pub(super) const fn are_shared(&self) -> bool {
         matches!(self, Self::Shared(_))
     }
 
-    /// Waits for this process's turn.
-    pub(super) async fn take(&self) -> Result<Turn, StoreError> {
+    /// Waits for this process's turn. None: it always is.
+    pub(super) async fn take(&self) -> Result<Option<Turn>, StoreError> {
         let Self::Shared(shared) = self else {
-            return Ok(Turn(None));
+            return Ok(None);
         };
         shared.leave_a_gap().await?;
-        shared.lock().await?;
-        Ok(Turn(Some(Arc::clone(shared))))
+        shared.lock().await.map(Some)
     }
 
     /// Begins a transaction that writes, in this process's turn. Then it waits for those alone that
@@ -160,31 +209,82 @@ impl Turns {
 
 #[cfg(test)]
 mod tests {
+    use std::mem;
+
     use tokio::time::timeout;
 
     use super::*;
 
+    const SOON: Duration = Duration::from_millis(20);
+
+    fn shared(turns: &Turns) -> &Arc<Shared> {
+        let Turns::Shared(shared) = turns else {
+            panic!("it shares")
+        };
+        shared
+    }
+
     #[tokio::test]
     async fn a_turn_is_waited_for_until_it_is_dropped() {
         let directory = tempfile::tempdir().unwrap();
+        let [mut here, mut there] = [(), ()].map(|()| Turns::shared(directory.path()).unwrap());
+        let mut turn = here.take().await.unwrap();
+        for _ in 0..10 {
+            let mut waiting = Box::pin(there.take());
+            assert!(timeout(SOON, &mut waiting).await.is_err());
+            drop(turn);
+            turn = waiting.await.unwrap();
+            mem::swap(&mut here, &mut there);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_gone_has_no_turn() {
+        let directory = tempfile::tempdir().unwrap();
+        let [here, there] = [(), ()].map(|()| Turns::shared(directory.path()).unwrap());
+        for _ in 0..10 {
+            let turn = here.take().await.unwrap();
+            assert!(timeout(SOON, there.take()).await.is_err());
+            // What a thread was begun for: a turn that nobody takes.
+            drop(turn);
+            drop(timeout(PATIENCE / 2, here.take()).await.unwrap().unwrap());
+            drop(timeout(PATIENCE / 2, there.take()).await.unwrap().unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn while_a_turn_does_not_end_one_thread_waits_however_often_it_is_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
         let [here, there] = [(), ()].map(|()| Turns::shared(directory.path()).unwrap());
         let turn = here.take().await.unwrap();
+        assert!(timeout(SOON, there.take()).await.is_err());
+        assert!(shared(&there).wait_in_a_thread().is_none());
         let mut waiting = Box::pin(there.take());
-        let meanwhile = timeout(Duration::from_millis(50), &mut waiting).await;
-        assert!(meanwhile.is_err());
+        assert!(timeout(SOON, &mut waiting).await.is_err());
         drop(turn);
-        waiting.await.unwrap();
+        let turn = timeout(PATIENCE / 2, waiting).await.unwrap().unwrap();
+        assert!(timeout(SOON, here.take()).await.is_err());
+        drop(turn);
+        // Then it may wait in a thread again.
+        let at_rest = async {
+            while shared(&there).waited.try_lock().is_err() {
+                sleep(LOOK).await;
+            }
+        };
+        timeout(PATIENCE / 2, at_rest).await.unwrap();
     }
 
     #[tokio::test]
     async fn who_waits_gets_a_turn_from_a_node_that_always_wants_one() {
         let directory = tempfile::tempdir().unwrap();
         let [busy, other] = [(), ()].map(|()| Turns::shared(directory.path()).unwrap());
+        let mut between = 0;
         let always = async {
             loop {
                 let turn = busy.take().await.unwrap();
                 tokio::task::yield_now().await;
                 drop(turn);
+                between += 1;
             }
         };
         let some = async {
@@ -195,7 +295,12 @@ mod tests {
         let both = async {
             tokio::select! { biased; () = always => {}, () = some => {} }
         };
-        timeout(Duration::from_secs(5), both).await.unwrap();
+        timeout(PATIENCE / 2, both).await.unwrap();
+        // About one each; without gaps it is some hundred.
+        assert!(
+            between < 50,
+            "{between} turns of the one for 10 of the other"
+        );
     }
 
     #[tokio::test]
@@ -203,18 +308,15 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let [busy, other] = [(), ()].map(|()| Turns::shared(directory.path()).unwrap());
         drop(busy.take().await.unwrap());
-        let Turns::Shared(shared) = &busy else {
-            panic!("it shares")
-        };
+        let shared = shared(&busy);
         assert!(!shared.is_wanted().unwrap());
         // Of two that wait, one goes away again.
         let turn = busy.take().await.unwrap();
         let third = Turns::shared(directory.path()).unwrap();
         let mut waiting = Box::pin(other.take());
         let mut gone = Box::pin(third.take());
-        let soon = Duration::from_millis(20);
-        assert!(timeout(soon, &mut waiting).await.is_err());
-        assert!(timeout(soon, &mut gone).await.is_err());
+        assert!(timeout(SOON, &mut waiting).await.is_err());
+        assert!(timeout(SOON, &mut gone).await.is_err());
         assert!(shared.is_wanted().unwrap());
         drop(gone);
         assert!(shared.is_wanted().unwrap());
