@@ -4,11 +4,11 @@
 use std::future::pending;
 use std::sync::Arc;
 
-use tokio::task::JoinHandle;
 use tokio::time::{Duration, Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::JoinError;
+use super::lasting::Lasting;
 use super::wire;
 use crate::actors::invoices::{InvoicesHandle, WeakInvoices};
 use crate::actors::ownership::Ownership;
@@ -26,7 +26,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// A node that works alone.
 pub struct Alone {
     leaving: CancellationToken,
-    keeper: JoinHandle<Option<Keeper>>,
+    keeper: Lasting<Option<Keeper>>,
 }
 
 impl Alone {
@@ -55,16 +55,14 @@ impl Alone {
         keeper.enter().await?;
         let leaving = CancellationToken::new();
         Ok(Self {
-            keeper: tokio::spawn(keeper.run(leaving.clone())),
+            keeper: Lasting::spawn(keeper.run(leaving.clone())),
             leaving,
         })
     }
 
     /// Resolves with the reason when the node can't go on.
     pub async fn failed(&self) -> String {
-        while !self.keeper.is_finished() {
-            sleep(Duration::from_millis(200)).await;
-        }
+        self.keeper.is_over().await;
         if self.leaving.is_cancelled() {
             return pending().await;
         }
@@ -77,7 +75,7 @@ impl Alone {
     pub async fn leave(self) {
         self.leaving.cancel();
         // One that was replaced, or crashed, has nothing to leave.
-        let Ok(Some(keeper)) = self.keeper.await else {
+        let Ok(Some(keeper)) = self.keeper.join().await else {
             return;
         };
         keeper.ownership.lose_all();

@@ -5,9 +5,11 @@
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use tokio::sync::Notify;
 use tokio::time::{Duration, sleep};
 
 use super::hearing;
+use super::links::Link;
 use super::shared::Shared;
 use super::wire::{self, News};
 use crate::actors::ownership::machine_ms;
@@ -24,6 +26,8 @@ const MAX_LISTENERS: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct Listeners {
     until: DashMap<BootId, u64>,
+    /// Somebody may be told from now on who was not before.
+    came: Notify,
 }
 
 impl Listeners {
@@ -61,20 +65,34 @@ impl Shared {
     /// At another node somebody waits from now on.
     pub(super) fn listened_to_from(&self, from: BootId, for_ms: u64) {
         if self.listeners.note(from, for_ms) {
+            self.listeners.came.notify_one();
             // What was published just before.
             self.tell(from, &News::Published);
         }
     }
 
-    fn tell_published(&self) {
-        let Some(links) = self.links() else { return };
+    /// There is a link to another node.
+    pub(super) fn linked_for_news(&self) {
+        self.listeners.came.notify_one();
+    }
+
+    fn listening(&self) -> Vec<Link> {
+        let Some(links) = self.links() else {
+            return Vec::new();
+        };
         self.listeners.forget_gone();
-        for link in links.all() {
-            // An older node does not say whether somebody waits there.
-            if self.listeners.has(link.boot()) || self.wire_of(link.boot()) < wire::LISTENS_SINCE {
-                self.tell(link.boot(), &News::Published);
-                metrics::counter!("faktor_cluster_feed_news_total").increment(1);
-            }
+        let mut all = links.all();
+        // An older node does not say whether somebody waits there.
+        all.retain(|link| {
+            self.listeners.has(link.boot()) || self.wire_of(link.boot()) < wire::LISTENS_SINCE
+        });
+        all
+    }
+
+    fn tell_published(&self) {
+        for link in self.listening() {
+            self.tell(link.boot(), &News::Published);
+            metrics::counter!("faktor_cluster_feed_news_total").increment(1);
         }
     }
 }
@@ -91,10 +109,17 @@ pub(super) async fn keep_listening(shared: Arc<Shared>) {
     }
 }
 
-/// Tells the others where somebody waits that there is something new.
+/// Tells the others where somebody waits that there is something new. While nobody does it sleeps
+/// through all that is published.
 pub(super) async fn keep_telling(shared: Arc<Shared>) {
     let mut published = shared.outbox.watch_own();
-    while published.changed().await.is_ok() {
+    loop {
+        while shared.listening().is_empty() {
+            shared.listeners.came.notified().await;
+        }
+        if published.changed().await.is_err() {
+            return;
+        }
         shared.tell_published();
         sleep(GATHER).await;
     }

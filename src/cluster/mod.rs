@@ -7,8 +7,8 @@ use std::future::pending;
 use std::sync::Arc;
 
 use tokio::sync::broadcast::error::RecvError;
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Duration, sleep};
+use tokio::task::JoinSet;
+use tokio::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::actors::invoices::InvoicesHandle;
@@ -24,6 +24,7 @@ pub mod gateway;
 mod hand_over;
 mod hearing;
 mod inbound;
+mod lasting;
 pub mod links;
 pub mod owners;
 pub mod placement;
@@ -40,6 +41,7 @@ mod watching;
 pub mod wire;
 
 pub use alone::Alone;
+use lasting::Lasting;
 use router::Router;
 pub use session::{Identity, JoinError};
 use shared::Shared;
@@ -58,7 +60,7 @@ pub struct Foundation {
 /// A node's place in its cluster.
 pub struct Cluster {
     shared: Arc<Shared>,
-    steward: JoinHandle<()>,
+    steward: Lasting<()>,
     leaving: CancellationToken,
     /// Ended with the node.
     _tasks: JoinSet<()>,
@@ -86,7 +88,7 @@ impl Cluster {
             tasks.spawn(tell_revoked(Arc::clone(&shared), peers.clone()));
         }
         Ok(Self {
-            steward: tokio::spawn(steward.run(leaving.clone())),
+            steward: Lasting::spawn(steward.run(leaving.clone())),
             leaving,
             _tasks: tasks,
             shared,
@@ -99,9 +101,7 @@ impl Cluster {
 
     /// Resolves with the reason when the membership is no longer kept: then the node can't go on.
     pub async fn failed(&self) -> String {
-        while !self.steward.is_finished() {
-            sleep(Duration::from_millis(200)).await;
-        }
+        self.steward.is_over().await;
         if self.leaving.is_cancelled() {
             return pending().await;
         }
@@ -118,7 +118,7 @@ impl Cluster {
     pub async fn leave(self) {
         self.leaving.cancel();
         // A steward that crashed has nothing to finish.
-        let _ = self.steward.await;
+        let _ = self.steward.join().await;
         hand_over::depart(&self.shared).await;
     }
 }

@@ -133,6 +133,7 @@ impl Steward {
                 self.shared.cache.heard(Revoked::Anything);
                 self.shared.outbox.heard();
                 self.shared.listen_elsewhere();
+                self.shared.linked_for_news();
             }
             Ok(LinkEvent::Down {
                 boot,

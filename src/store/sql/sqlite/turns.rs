@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
 use sqlx::SqliteConnection;
@@ -45,12 +45,15 @@ pub(super) struct Shared {
     /// The same file, opened once more, so that a lock on it is another's than one on `file`: on loan to
     /// the thread that waits for this node's turn, and then for that turn.
     waited: Arc<Loan<LockFile>>,
+    /// To that thread, which lasts as long as this does.
+    waits: mpsc::Sender<Wait>,
     wanted: LockFile,
     /// When this node's last turn was over.
     over: Mutex<Option<Instant>>,
 }
 
 /// This process's turn, until it is dropped; it ends with the process, too.
+#[derive(Debug)]
 pub(super) struct Turn {
     shared: Arc<Shared>,
     /// None when it wasn't waited for.
@@ -64,6 +67,22 @@ impl Drop for Turn {
             tracing::error!(%error, "{FILE_NAME} can't be unlocked: no other node can write");
         }
         *self.shared.over() = Some(Instant::now());
+    }
+}
+
+/// A turn that is waited for in the thread.
+#[derive(Debug)]
+struct Wait {
+    shared: Arc<Shared>,
+    waited: OnLoan<LockFile>,
+    hand_over: oneshot::Sender<Result<Turn, StoreError>>,
+}
+
+fn wait_for_each(waits: mpsc::Receiver<Wait>) {
+    for wait in waits {
+        let locked = wait.waited.lock_blocking();
+        let turn = locked.map(|()| wait.shared.turn(Some(wait.waited)));
+        let _ = wait.hand_over.send(turn);
     }
 }
 
@@ -115,7 +134,7 @@ impl Shared {
             return Ok(self.turn(None));
         }
         let turn = async {
-            if let Some(turn) = self.wait_in_a_thread() {
+            if let Some(turn) = self.wait_in_the_thread() {
                 return turn.await.map_err(unavailable)?;
             }
             self.file.lock((LOOK, PATIENCE), HELD).await?;
@@ -132,23 +151,22 @@ impl Shared {
         }
     }
 
-    /// A thread sleeps until it is this node's turn, and hands it over. A node that looks again and again
-    /// spends more on waking up than on looking, and comes late.
+    /// The thread sleeps until it is this node's turn, and hands it over. A node that looks again and
+    /// again spends more on waking up than on looking, and comes late.
     ///
     /// The thread can't be called back. When nobody takes the turn any more, it is over at once; and
-    /// until then, while another process is stopped in its turn, it is the only such thread: None.
-    fn wait_in_a_thread(self: &Arc<Self>) -> Option<oneshot::Receiver<Result<Turn, StoreError>>> {
+    /// until then, while another process is stopped in its turn, none more is waited for: None.
+    fn wait_in_the_thread(self: &Arc<Self>) -> Option<oneshot::Receiver<Result<Turn, StoreError>>> {
         let waited = Arc::clone(&self.waited).try_lock_owned().ok()?;
-        let shared = Arc::clone(self);
         let (hand_over, turn) = oneshot::channel();
-        // Not one of the runtime's, which waits for its threads when it stops.
-        let started = thread::Builder::new()
-            .name("store-turn".to_owned())
-            .spawn(move || {
-                let locked = waited.lock_blocking();
-                let _ = hand_over.send(locked.map(|()| shared.turn(Some(waited))));
-            });
-        started.is_ok().then_some(turn)
+        let shared = Arc::clone(self);
+        let wait = Wait {
+            shared,
+            waited,
+            hand_over,
+        };
+        self.waits.send(wait).ok()?;
+        Some(turn)
     }
 
     fn turn(self: &Arc<Self>, waited: Option<OnLoan<LockFile>>) -> Turn {
@@ -164,9 +182,16 @@ impl Shared {
 impl Turns {
     /// Among the processes that share a directory.
     pub(super) fn shared(directory: &Path) -> Result<Self, StoreError> {
+        let (waits, asked_for) = mpsc::channel();
+        // Not one of the runtime's, which waits for its threads when it stops.
+        thread::Builder::new()
+            .name("store-turn".to_owned())
+            .spawn(|| wait_for_each(asked_for))
+            .map_err(unavailable)?;
         Ok(Self::Shared(Arc::new(Shared {
             file: LockFile::open(directory, FILE_NAME)?,
             waited: Arc::new(Loan::new(LockFile::open(directory, FILE_NAME)?)),
+            waits,
             wanted: LockFile::open(directory, WANTED_FILE_NAME)?,
             over: Mutex::default(),
         })))
@@ -245,7 +270,7 @@ mod tests {
         for _ in 0..10 {
             let turn = here.take().await.unwrap();
             assert!(timeout(SOON, there.take()).await.is_err());
-            // What a thread was begun for: a turn that nobody takes.
+            // What the thread still waits for: a turn that nobody takes.
             drop(turn);
             drop(timeout(PATIENCE / 2, here.take()).await.unwrap().unwrap());
             drop(timeout(PATIENCE / 2, there.take()).await.unwrap().unwrap());
@@ -253,19 +278,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn while_a_turn_does_not_end_one_thread_waits_however_often_it_is_asked_for() {
+    async fn while_a_turn_does_not_end_one_is_waited_for_in_the_thread_and_others_by_looking() {
         let directory = tempfile::tempdir().unwrap();
         let [here, there] = [(), ()].map(|()| Turns::shared(directory.path()).unwrap());
         let turn = here.take().await.unwrap();
         assert!(timeout(SOON, there.take()).await.is_err());
-        assert!(shared(&there).wait_in_a_thread().is_none());
+        assert!(shared(&there).wait_in_the_thread().is_none());
         let mut waiting = Box::pin(there.take());
         assert!(timeout(SOON, &mut waiting).await.is_err());
         drop(turn);
         let turn = timeout(PATIENCE / 2, waiting).await.unwrap().unwrap();
         assert!(timeout(SOON, here.take()).await.is_err());
         drop(turn);
-        // Then it may wait in a thread again.
+        // Then the thread can be asked again.
         let at_rest = async {
             while shared(&there).waited.try_lock().is_err() {
                 sleep(LOOK).await;
