@@ -165,8 +165,11 @@ impl Drop for Node {
 }
 
 /// The binary under test: cargo's, or the one in `FAKTOR_CHAOS_BINARY` (such as an optimized one).
-fn binary() -> String {
-    std::env::var("FAKTOR_CHAOS_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_faktor").to_owned())
+fn binary() -> PathBuf {
+    let named = std::env::var_os("FAKTOR_CHAOS_BINARY").map(PathBuf::from);
+    let binary = named.unwrap_or_else(|| env!("CARGO_BIN_EXE_faktor").into());
+    // Nodes run in a directory of their own.
+    std::path::absolute(binary).expect("a path")
 }
 
 /// The address in the line that says where the node listens for clients.
