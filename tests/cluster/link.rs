@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 
 /// Which wires are cut, and which nodes are there at all.
 #[derive(Debug, Clone, Default)]
@@ -127,7 +127,9 @@ async fn accept(way: Way, mut wires: watch::Receiver<Wires>) {
 
 async fn carry(way: Way, client: TcpStream, from: SocketAddr, mut wires: watch::Receiver<Wires>) {
     let processes = wires.borrow().processes.clone();
-    let caller = caller(from, way.address, &processes);
+    // The table is long on a machine with many connections, also of others, and of those that are gone.
+    let looking = spawn_blocking(move || caller(from, way.address, &processes));
+    let Ok(caller) = looking.await else { return };
     let pair = (way.node, caller.unwrap_or(way.node));
     unless_cut(&mut wires, pair).await;
     let Ok(server) = TcpStream::connect(way.behind).await else {
@@ -168,7 +170,8 @@ async fn unless_cut(wires: &mut watch::Receiver<Wires>, pair: (usize, usize)) {
 fn caller(from: SocketAddr, to: SocketAddr, processes: &[Option<u32>]) -> Option<usize> {
     let table = fs::read_to_string("/proc/net/tcp").ok()?;
     let (local, remote) = (port(from), port(to));
-    let inode = table.lines().skip(1).find_map(|line| {
+    let mut lines = table.lines().filter(|line| line.contains(&local));
+    let inode = lines.find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let matches = fields.get(1)?.ends_with(&local) && fields.get(2)?.ends_with(&remote);
         matches.then(|| fields.get(9).copied()).flatten()
