@@ -55,6 +55,9 @@ pub enum StartError {
 /// each client that is at work to hear, with an answer, that it should go elsewhere.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How long the answers to requests that are cut off may take to be on their way.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
 /// How long a stop waits for the cluster's book and for the store, each, when nothing else is left.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
@@ -74,6 +77,8 @@ pub struct App {
     /// The sandbox's webhooks.
     deliveries: Option<JoinHandle<()>>,
     stopping: CancellationToken,
+    /// Of the requests that are still running when the drain's time is over.
+    cut_off: CancellationToken,
     drain_timeout: Duration,
 }
 
@@ -161,7 +166,8 @@ impl App {
             .await?
             .map(|token| format!("{public_url}/setup?token={token}"));
 
-        let mut router = http::router(services.clone());
+        let cut_off = CancellationToken::new();
+        let mut router = http::router(services.clone(), cut_off.clone());
         if let Some(sandbox) = &sandbox {
             router = router.merge(sandbox::web::router(sandbox.clone(), checkout_page));
         }
@@ -184,6 +190,7 @@ impl App {
             server: tokio::spawn(server),
             deliveries,
             stopping,
+            cut_off,
             drain_timeout: Duration::from_secs(config.server.drain_timeout_s),
         })
     }
@@ -213,7 +220,11 @@ impl App {
         self.stopping.cancel();
         if timeout_at(deadline, &mut self.server).await.is_err() {
             tracing::warn!("requests were still running when the drain time was over");
-            self.server.abort();
+            // Before the actors go, of whose end they would tell as of a crash.
+            self.cut_off.cancel();
+            if timeout(LAST_ANSWERS, &mut self.server).await.is_err() {
+                self.server.abort();
+            }
         }
         self.actors
             .stop(deadline.saturating_duration_since(Instant::now()))

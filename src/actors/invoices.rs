@@ -61,6 +61,8 @@ pub(super) struct Node {
     elsewhere: OnceLock<Arc<dyn Elsewhere>>,
     shards: Vec<Slot<ShardMessage>>,
     shard_restarts: AtomicU64,
+    /// The actors are about to be stopped, whatever they are at.
+    is_stopping: AtomicBool,
     idle_after_ms: i64,
 }
 
@@ -142,12 +144,23 @@ impl InvoicesHandle {
             elsewhere: OnceLock::new(),
             shards: (0..SHARDS).map(|_| Slot::default()).collect(),
             shard_restarts: AtomicU64::new(0),
+            is_stopping: AtomicBool::new(false),
             idle_after_ms: i64::try_from(config.idle_after_s.saturating_mul(1_000))
                 .unwrap_or(i64::MAX),
         };
         Self {
             node: Arc::new(node),
         }
+    }
+
+    /// From now on nothing is carried out here: who is still waiting hears that it may have been, who
+    /// comes that another node has to.
+    pub(super) fn begin_stop(&self) {
+        self.node.is_stopping.store(true, Ordering::Release);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.node.is_stopping.load(Ordering::Acquire)
     }
 
     /// Gives the invoices the runner of their effects; it talks back to them.
@@ -181,6 +194,9 @@ impl InvoicesHandle {
     /// The invoice now, if this node owns it.
     pub async fn get_here(&self, id: InvoiceId) -> Result<Arc<Published>, ExecuteError> {
         for _ in 0..DELIVERIES {
+            if self.is_stopping() {
+                return Err(ExecuteError::NotOwner);
+            }
             let live = self.live(id).await?;
             live.touch(self.node.clock.now().as_millisecond());
             if let Some(published) = live.published() {
@@ -356,6 +372,13 @@ impl InvoicesHandle {
         });
         let mut begun = 0;
         for _ in 0..DELIVERIES {
+            if self.is_stopping() {
+                // What was begun may be committed all the same.
+                return Err(match begun {
+                    0 => ExecuteError::NotOwner,
+                    _ => ExecuteError::Unreachable,
+                });
+            }
             let live = self.live(id).await?;
             live.touch(self.node.clock.now().as_millisecond());
             let _place = self
@@ -379,7 +402,8 @@ impl InvoicesHandle {
             self.node.live.remove(id, &live);
             if call.started.swap(false, Ordering::AcqRel) {
                 begun += 1;
-                if begun == 2 || call.request.key.is_none() {
+                let is_last = begun == 2 || call.request.key.is_none();
+                if is_last && !self.is_stopping() {
                     return Err(ExecuteError::Crashed);
                 }
             }

@@ -48,8 +48,8 @@ pub enum ExecuteError {
     /// Another node answers for the invoice; nothing was done.
     #[error("another node owns the invoice")]
     NotOwner,
-    /// No owner was found, or none that answered, in the time there was; whether it was done is not
-    /// known. The same key asks again.
+    /// No owner was found, or none that answered, in the time there was, or before its node stopped;
+    /// whether it was done is not known. The same key asks again.
     #[error("the invoice's owner can't be reached")]
     Unreachable,
     #[error(transparent)]

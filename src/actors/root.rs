@@ -237,6 +237,7 @@ impl RunningActors {
         {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        self.parts.invoices.begin_stop();
         self.root.stop(Some("the node is shutting down".to_owned()));
         // A root that crashed is stopped all the same.
         let _ = tokio::time::timeout(Duration::from_secs(5), self.stopped).await;

@@ -74,6 +74,11 @@ impl FromPeers {
                     return Reply::NotOwner { hint: None };
                 };
                 let result = invoices.execute_here(id, organization, *request).await;
+                if matches!(result, Err(ExecuteError::Unreachable)) {
+                    // This node stops. Its silence is what every version understands: the asker asks
+                    // the next owner for the same.
+                    return std::future::pending().await;
+                }
                 self.note_stranger(&result, id);
                 let hint = self.shared.hint(id);
                 if represented {

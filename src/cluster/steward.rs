@@ -160,9 +160,6 @@ impl Steward {
                 return Next::Wait;
             }
         }
-        if std::mem::replace(&mut self.is_troubled, false) {
-            tracing::info!("the lease is renewed again");
-        }
         match self.act().await {
             Ok(next) => next,
             Err(error) => {
@@ -190,6 +187,9 @@ impl Steward {
         if let Renewed::Member { draining } = renewed {
             self.shared.renewed(began, self.identity.ttl);
             self.renew_at = Instant::now() + self.identity.ttl / RENEW_AFTER;
+            if std::mem::replace(&mut self.is_troubled, false) {
+                tracing::info!("the lease is renewed again");
+            }
             if self.shared.set_draining(draining) != draining && !self.has_withdrawn {
                 tracing::info!(draining, "an operator changed whether this node takes part");
             }

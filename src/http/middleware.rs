@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 
@@ -37,16 +38,24 @@ pub(super) struct EdgeLayer {
 
 struct Shared {
     time_limit: Duration,
+    /// The node stops, and waits for no answer any more.
+    cut_off: CancellationToken,
     origins: Origins,
     metrics: HttpMetrics,
 }
 
 impl EdgeLayer {
-    pub(super) fn new(time_limit: Duration, allowed_origins: &[String]) -> Self {
+    /// `cut_off` ends the requests that are still running: the node stops.
+    pub(super) fn new(
+        time_limit: Duration,
+        cut_off: CancellationToken,
+        allowed_origins: &[String],
+    ) -> Self {
         let origins = Origins::new(allowed_origins);
         Self {
             shared: Arc::new(Shared {
                 time_limit,
+                cut_off,
                 origins,
                 metrics: HttpMetrics::default(),
             }),
@@ -103,22 +112,39 @@ where
         request.extensions_mut().insert(request_id);
         let answering = self.inner.call(request);
         Box::pin(async move {
-            let limited = tokio::time::timeout(shared.time_limit, answering);
+            let limited = async {
+                tokio::select! {
+                    // Most requests are answered before there is anything to wait for.
+                    biased;
+                    answered = tokio::time::timeout(shared.time_limit, answering) => match answered {
+                        Ok(Ok(response)) => response,
+                        Ok(Err(never)) => match never {},
+                        Err(_elapsed) => timed_out(),
+                    },
+                    () = shared.cut_off.cancelled() => stopping(),
+                }
+            };
             let caught = AssertUnwindSafe(limited)
                 .catch_unwind()
                 .instrument(span)
                 .await;
-            let response = match caught {
-                Ok(Ok(Ok(response))) => response,
-                Ok(Ok(Err(never))) => match never {},
-                Ok(Err(_elapsed)) => {
-                    ApiError::unavailable("timed_out", "the request took too long").into_response()
-                }
-                Err(panic) => ApiError::internal(panic_message(&*panic)).into_response(),
-            };
+            let response = caught
+                .unwrap_or_else(|panic| ApiError::internal(panic_message(&*panic)).into_response());
             Ok(finish(&shared, &about, started, response))
         })
     }
+}
+
+fn timed_out() -> Response {
+    ApiError::unavailable("timed_out", "the request took too long").into_response()
+}
+
+fn stopping() -> Response {
+    ApiError::unavailable(
+        "stopping",
+        "the node stops, and did not wait for what came of the request; the same Idempotency-Key asks again",
+    )
+    .into_response()
 }
 
 /// What is known of a request before it is answered.
@@ -353,7 +379,19 @@ mod tests {
         H: axum::handler::Handler<T, ()>,
         T: 'static,
     {
-        let layer = EdgeLayer::new(time_limit, &[]);
+        ask_until(handler, time_limit, CancellationToken::new()).await
+    }
+
+    async fn ask_until<H, T>(
+        handler: H,
+        time_limit: Duration,
+        cut_off: CancellationToken,
+    ) -> Response
+    where
+        H: axum::handler::Handler<T, ()>,
+        T: 'static,
+    {
+        let layer = EdgeLayer::new(time_limit, cut_off, &[]);
         let router = axum::Router::new()
             .route("/{id}", axum::routing::get(handler))
             .layer(layer);
@@ -461,6 +499,20 @@ mod tests {
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
         assert!(text(response).await.contains("\"timed_out\""));
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_cut_off_by_the_stop_is_503_with_retry_after() {
+        let cut_off = CancellationToken::new();
+        cut_off.cancel();
+        let hour = Duration::from_hours(1);
+        let response = ask_until(std::future::pending::<Response>, hour, cut_off.clone()).await;
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        assert!(text(response).await.contains("\"stopping\""));
+        // What is there is given.
+        let response = ask_until(|| async { "ok" }, hour, cut_off).await;
+        assert_eq!(response.status(), 200);
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -146,10 +147,11 @@ fn routes() -> axum::Router<App> {
     })
 }
 
-/// The whole edge.
-pub fn router(services: Services) -> axum::Router {
-    let limit = Duration::from_secs(services.config.server.request_timeout_s);
-    let edge = middleware::EdgeLayer::new(limit, &services.config.server.allowed_origins);
+/// The whole edge. `cut_off` ends the requests that are still running with a 503.
+pub fn router(services: Services, cut_off: CancellationToken) -> axum::Router {
+    let server = &services.config.server;
+    let limit = Duration::from_secs(server.request_timeout_s);
+    let edge = middleware::EdgeLayer::new(limit, cut_off, &server.allowed_origins);
     let app: App = Arc::new(AppState {
         services,
         key_locks: idempotency::KeyLocks::default(),

@@ -20,6 +20,7 @@ use faktor::domain::invoice::decide::Refusal;
 use faktor::domain::invoice::{Invoice, Status};
 use faktor::outbound::mail::MailError;
 use faktor::store::StoreError;
+use futures_util::future::join_all;
 
 use crate::node::{Node, eventually, finalize, pay, request, send};
 
@@ -28,7 +29,7 @@ async fn a_thousand_parallel_payments_make_one_charge() {
     let node = Node::start().await;
     let id = node.open().await;
     let payments = (0..1_000).map(|_| node.run(id, pay("pm_ok")));
-    let results = futures_util::future::join_all(payments).await;
+    let results = join_all(payments).await;
     let begun = results.iter().filter(|result| result.is_ok()).count();
     assert_eq!(begun, 1);
     assert!(
@@ -49,7 +50,7 @@ async fn a_thousand_parallel_payments_make_one_charge() {
 #[tokio::test]
 async fn numbers_of_parallel_finalizes_have_no_gap_and_no_double() {
     let node = Node::start().await;
-    let opened = futures_util::future::join_all((0..64).map(|_| node.open())).await;
+    let opened = join_all((0..64).map(|_| node.open())).await;
     let mut numbers = BTreeSet::new();
     for id in opened {
         numbers.insert(node.invoice(id).await.issued().unwrap().number.clone());
@@ -82,7 +83,7 @@ async fn a_panic_in_an_invoice_costs_that_one_request_and_nothing_else() {
     let mut unkeyed = request(finalize());
     unkeyed.key = None;
     let crashed = node.invoices().execute(node.organization, sick, unkeyed);
-    let others = futures_util::future::join_all((0..20).map(|_| node.run(healthy, finalize())));
+    let others = join_all((0..20).map(|_| node.run(healthy, finalize())));
     let (crashed, others) = tokio::join!(crashed, others);
     assert!(matches!(crashed, Err(ExecuteError::Crashed)), "{crashed:?}");
     assert!(others.iter().any(Result::is_ok));
@@ -112,12 +113,57 @@ async fn commands_that_wait_behind_a_crash_are_carried_out() {
         received_on: None,
         reference: None,
     };
-    let payments = futures_util::future::join_all((1..=50).map(|n| node.run(id, record(n)))).await;
+    let payments = join_all((1..=50).map(|n| node.run(id, record(n)))).await;
     assert!(payments.iter().all(Result::is_ok), "{payments:?}");
     let invoice = node.invoice(id).await;
     assert_eq!(invoice.payment.received.len(), 50, "each once");
     assert_eq!(invoice.paid().minor, (1..=50).sum::<i64>());
     node.stop().await;
+}
+
+/// With or without a key: whoever was begun can't be told that nothing was done, nor that it crashed.
+#[tokio::test]
+async fn a_stop_that_does_not_wait_says_whose_outcome_is_not_known() {
+    let node = Node::start().await;
+    let ids = [node.draft().await, node.draft().await];
+    let before = node.moody.commits.load(Ordering::SeqCst);
+    node.moody.hangs.store(true, Ordering::SeqCst);
+    let ask = |id: InvoiceId, is_keyed: bool| {
+        let (invoices, organization) = (node.invoices().clone(), node.organization);
+        let mut request = request(finalize());
+        request.key = request.key.filter(|_| is_keyed);
+        tokio::spawn(async move { invoices.execute(organization, id, request).await })
+    };
+    let begun = [ask(ids[0], true), ask(ids[1], false)];
+    eventually(|| node.moody.commits.load(Ordering::SeqCst) == before + 2).await;
+    let behind = [ask(ids[0], true), ask(ids[1], false)];
+    eventually(|| node.invoices().waiting() == 4).await;
+    let invoices = node.invoices().clone();
+    node.actors.stop(std::time::Duration::ZERO).await;
+
+    for outcome in join_all(begun).await {
+        let outcome = outcome.unwrap();
+        assert!(
+            matches!(outcome, Err(ExecuteError::Unreachable)),
+            "{outcome:?}"
+        );
+    }
+    let late = invoices.execute(node.organization, ids[0], request(finalize()));
+    let mut untouched: Vec<_> = join_all(behind)
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    untouched.push(late.await);
+    for outcome in untouched {
+        assert!(
+            matches!(outcome, Err(ExecuteError::NotOwner)),
+            "{outcome:?}"
+        );
+    }
+    let read = invoices.get(node.organization, ids[0]).await;
+    assert!(matches!(read, Err(ExecuteError::NotOwner)), "{read:?}");
+    node.store.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -265,8 +311,7 @@ async fn a_full_queue_says_busy_and_loses_nothing() {
     })
     .await;
     let id = node.open().await;
-    let results =
-        futures_util::future::join_all((0..50).map(|_| node.run(id, Command::View))).await;
+    let results = join_all((0..50).map(|_| node.run(id, Command::View))).await;
     let busy = results
         .iter()
         .filter(|r| matches!(r, Err(ExecuteError::Busy)))

@@ -46,6 +46,8 @@ pub(crate) struct Moody {
     pub(crate) full: AtomicU32,
     /// Writes, but answers as if another write had come first.
     pub(crate) lies: AtomicBool,
+    /// Never comes to an end with a write.
+    pub(crate) hangs: AtomicBool,
     /// Another node owns the invoices from the next number on that is to be noted.
     pub(crate) moved: AtomicBool,
     pub(crate) commits: AtomicU32,
@@ -86,6 +88,9 @@ impl InvoiceStore for Moody {
             return Err(StoreError::NotOwner);
         }
         self.commits.fetch_add(1, Ordering::SeqCst);
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         self.store.commit(commit).await?;
         if self.lies.swap(false, Ordering::SeqCst) {
             return Err(StoreError::Conflict);
@@ -205,6 +210,7 @@ impl Node {
             panic_on: Mutex::new(None),
             full: AtomicU32::new(0),
             lies: AtomicBool::new(false),
+            hangs: AtomicBool::new(false),
             moved: AtomicBool::new(false),
             commits: AtomicU32::new(0),
         });

@@ -88,6 +88,28 @@ async fn a_stop_does_not_wait_for_connections_that_ask_for_nothing() {
     drop((open, client));
 }
 
+/// What comes back to whoever is still at work when the drain's time is over.
+#[tokio::test]
+async fn a_stop_tells_the_requests_that_it_does_not_wait_for() {
+    let app = TestApp::start_with(|config| config.server.drain_timeout_s = 1).await;
+    let mut stream = connect(&app).await;
+    let head = String::from_utf8(create(&app, 1_000, "")).unwrap();
+    let head = head.replacen("Host: x", "Host: x\r\nExpect: 100-continue", 1);
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    stream.read_exact(&mut go_on).await.unwrap();
+    let mut answer = Vec::new();
+    let reading = stream.read_to_end(&mut answer);
+    let reading = tokio::time::timeout(Duration::from_secs(10), reading);
+    let (read, ()) = tokio::join!(reading, app.app.stop());
+    read.expect("an end").unwrap();
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(head.contains("retry-after: 1"), "{answer}");
+    assert!(body.contains("\"stopping\""), "{answer}");
+}
+
 #[tokio::test]
 async fn a_body_that_never_comes_ends_with_the_requests_time() {
     let app = TestApp::start_with(|config| config.server.request_timeout_s = 1).await;

@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
 pub(crate) const EMAIL: &str = "ada@example.com";
@@ -119,7 +120,7 @@ pub(crate) async fn empty_with(change: impl FnOnce(&mut Config)) -> Edge {
         cluster: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     };
-    let router = http::router(services.clone());
+    let router = http::router(services.clone(), CancellationToken::new());
     Edge {
         services,
         folder,

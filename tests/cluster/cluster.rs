@@ -1,7 +1,7 @@
 //! Several nodes over one store, and what can be done to them.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, Once, PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::Client;
@@ -64,6 +64,21 @@ impl Setup {
     }
 }
 
+/// What the last panic said.
+static FAILURE: Mutex<String> = Mutex::new(String::new());
+
+/// Panics leave their words in [`FAILURE`], too.
+fn note_failures() {
+    static NOTING: Once = Once::new();
+    NOTING.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            *FAILURE.lock().unwrap_or_else(PoisonError::into_inner) = panic.to_string();
+            usual(panic);
+        }));
+    });
+}
+
 /// Where clients find the nodes; none for one that left.
 pub(crate) type Addresses = Arc<RwLock<Vec<Option<String>>>>;
 
@@ -80,6 +95,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// `arrange` sees the nodes before they start.
     pub(crate) async fn start_with(setup: Setup, arrange: impl FnOnce(&mut [Node])) -> Self {
+        note_failures();
         let mut cluster = Self {
             wires: setup.has_wires.then(Links::new),
             nodes: Vec::new(),
@@ -319,6 +335,9 @@ impl Drop for Cluster {
             }
             self.directory.disable_cleanup(true);
             eprintln!("--- all is kept in {}", self.directory.path().display());
+            // Once more: of a long output often only the end is looked at.
+            let said = FAILURE.lock().unwrap_or_else(PoisonError::into_inner);
+            eprintln!("--- it failed because\n{said}");
         }
     }
 }

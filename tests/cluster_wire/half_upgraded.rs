@@ -3,6 +3,8 @@
 use faktor::domain::ids::OrganizationId;
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Connection as _, Executor as _, SqliteConnection};
 use tokio::time::{Duration, sleep, timeout};
 
 use crate::cluster::Setup;
@@ -37,6 +39,7 @@ impl HalfUpgraded {
             nodes[0].set("FAKTOR__CLUSTER__LISTEN", "127.0.0.1:0");
             nodes[0].set("FAKTOR__CLUSTER__NODE_NAME", NEW_NODE);
             nodes[0].set("FAKTOR__CLUSTER__COOKIE", COOKIE);
+            nodes[0].set("FAKTOR__SERVER__DRAIN_TIMEOUT_S", "2");
         })
         .await;
         let old = OldNode::join(&site.cluster.data_dir(), COOKIE).await;
@@ -258,6 +261,33 @@ async fn an_old_node_reads_and_edits_a_new_nodes_draft() {
     assert_eq!(shown.etag.as_deref(), Some("\"2\""));
     assert_eq!(shown.body["memo"], "As agreed");
     assert_eq!(cluster.old.heard(), []);
+}
+
+/// What it was at may be done or not: an old node knows of no answer that says so, and asks again when
+/// there is none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_node_that_stops_without_waiting_leaves_an_old_nodes_question_open() {
+    let mut cluster = HalfUpgraded::start().await;
+    let id = cluster.site.draft(AT_THE_NEW_NODE).await;
+    let read = Question::Read {
+        id: id.clone(),
+        known: None,
+    };
+    let Reply::Found { invoice } = cluster.old.ask(read).await else {
+        panic!("not found");
+    };
+    let content = with(&invoice["content"], &[("memo", "As agreed")]);
+    let edit = json!({"command": "edit", "content": content});
+    let question = cluster.execute(&id, edit, "once_1", None);
+
+    let file =
+        SqliteConnectOptions::new().filename(cluster.site.cluster.data_dir().join("faktor.db"));
+    let mut writer = SqliteConnection::connect_with(&file).await.unwrap();
+    writer.execute("BEGIN IMMEDIATE").await.unwrap();
+    let HalfUpgraded { site, old, .. } = &mut cluster;
+    let (answer, ()) = tokio::join!(old.ask_once(question), site.cluster.stop(AT_THE_NEW_NODE));
+    assert!(answer.is_none(), "{answer:?}");
+    writer.execute("ROLLBACK").await.unwrap();
 }
 
 /// It does not know how to say that somebody waits there.

@@ -139,14 +139,7 @@ impl OldNode {
 
     /// Asks the other node, again if the link goes down meanwhile.
     pub(crate) async fn ask(&self, what: Question) -> Reply {
-        let ask = Ask {
-            from: self.boot.0,
-            patience_ms: PATIENCE.as_millis().try_into().unwrap(),
-            hops: 0,
-            relay: false,
-            what,
-        };
-        let payload = wire::write(&ask).unwrap();
+        let payload = self.payload(what);
         let asking = async {
             loop {
                 if let Some(link) = self.links.all().pop()
@@ -159,6 +152,24 @@ impl OldNode {
         };
         let answer = timeout(PATIENCE, asking).await.expect("an answer");
         wire::read(&answer).unwrap()
+    }
+
+    /// Asks the other node; none when it says nothing as long as the link is up.
+    pub(crate) async fn ask_once(&self, what: Question) -> Option<Reply> {
+        let link = self.links.all().pop().expect("a link");
+        let answer = link.call(self.payload(what), PATIENCE).await.ok()?;
+        Some(wire::read(&answer).unwrap())
+    }
+
+    fn payload(&self, what: Question) -> Vec<u8> {
+        let ask = Ask {
+            from: self.boot.0,
+            patience_ms: PATIENCE.as_millis().try_into().unwrap(),
+            hops: 0,
+            relay: false,
+            what,
+        };
+        wire::write(&ask).unwrap()
     }
 }
 

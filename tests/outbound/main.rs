@@ -6,6 +6,10 @@
 mod backends;
 mod charges;
 mod checkout;
+#[cfg(test)]
+#[path = "../support/fault_proxy.rs"]
+#[expect(dead_code, reason = "a fixture of which this suite needs a part")]
+mod fault_proxy;
 mod mail;
 #[cfg(test)]
 mod nodes;

@@ -12,12 +12,15 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use faktor::clock::Clock;
 use faktor::config::Secret;
+use faktor::outbound::payment::LinkEnd;
 use faktor::outbound::payment::sandbox::{SandboxOptions, SandboxProvider};
 use faktor::store::sql::{PostgresOptions, PostgresStore};
 use futures_util::future::join_all;
+use sqlx::Executor as _;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::fault_proxy::{Fault, FaultProxy, host_of};
 use crate::postgres_database::TestDatabase;
 use crate::setting::{charge, invoice, link, options, payment_id};
 
@@ -231,6 +234,55 @@ async fn a_dead_nodes_events_are_delivered_by_another_one_of_its_database() {
     let directory = tempfile::tempdir().unwrap();
     let nodes = in_one_database(&database, directory.path(), impatient).await;
     another_node_delivers_what_a_dead_one_had_claimed(&nodes[0], &nodes[1]).await;
+}
+
+async fn until_a_sandbox_waits(database: &TestDatabase) {
+    const WAITING: &str = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = \
+         current_database() AND application_name = 'faktor-sandbox' AND wait_event_type = 'Lock'";
+    let mut looking = database.raw().await;
+    let seen = async {
+        while sqlx::query_scalar::<_, i64>(WAITING)
+            .fetch_one(&mut looking)
+            .await
+            .unwrap()
+            == 0
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let seen = tokio::time::timeout(Duration::from_secs(20), seen);
+    seen.await.unwrap();
+}
+
+/// A node that stops to do anything has a page's row in its hands; another one takes the page down.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_hangs_in_the_middle_keeps_no_page_from_the_others() {
+    let Some(database) = TestDatabase::new().await else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let nodes = in_one_database(&database, directory.path(), |options| options).await;
+    let wire = FaultProxy::before(host_of(&database.url)).await;
+    let hanging = SandboxProvider::connect(SandboxOptions {
+        database: Some(Secret::new(wire.url(&database.url))),
+        ..shared(&directory.path().join("hanging"))
+    });
+    let hanging = hanging.await.unwrap();
+    let page = nodes[0].create_link(&link(1)).await.unwrap().id;
+
+    // It is let through to the row, and hears nothing of it.
+    let mut operator = database.raw().await;
+    let keep = "BEGIN; SELECT id FROM sandbox_sessions FOR UPDATE";
+    operator.execute(keep).await.unwrap();
+    let its_page = page.clone();
+    let hung = tokio::spawn(async move { hanging.expire_link(&its_page).await });
+    until_a_sandbox_waits(&database).await;
+    wire.set(Fault::Stall);
+    operator.execute("ROLLBACK").await.unwrap();
+
+    let end = nodes[0].expire_link(&page).await.unwrap();
+    assert_eq!(end, LinkEnd::Closed);
+    hung.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

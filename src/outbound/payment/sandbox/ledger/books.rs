@@ -27,6 +27,9 @@ const LOOK: Duration = Duration::from_millis(5);
 const POSTGRES_CONNECTIONS: u32 = 4;
 /// How long PostgreSQL works on one statement.
 const STATEMENT_TIMEOUT_MS: u64 = 10_000;
+/// How long it waits for the next one of a transaction: who waits for a node that hangs in the middle
+/// is still at its own statement then.
+const IDLE_IN_TRANSACTION_MS: u64 = 5_000;
 
 /// A statement with its values.
 pub(in super::super) struct Query {
@@ -166,7 +169,13 @@ impl Books {
     pub(super) fn database(url: &str) -> Result<Self, LedgerError> {
         let options = PgConnectOptions::from_str(url)?
             .application_name("faktor-sandbox")
-            .options([("statement_timeout", STATEMENT_TIMEOUT_MS)])
+            .options([
+                ("statement_timeout", STATEMENT_TIMEOUT_MS),
+                (
+                    "idle_in_transaction_session_timeout",
+                    IDLE_IN_TRANSACTION_MS,
+                ),
+            ])
             .disable_statement_logging();
         let pool = PgPoolOptions::new()
             .max_connections(POSTGRES_CONNECTIONS)
