@@ -35,7 +35,9 @@ impl Place {
     pub(crate) async fn postgres() -> Option<Self> {
         let server = std::env::var("FAKTOR_TEST_POSTGRES_URL").ok()?;
         let name = format!("bench_cluster_{}", faktor::clock::random_hex::<6>());
-        let mut connection = PgConnection::connect(&server).await.unwrap();
+        let connected = PgConnection::connect(&server).await;
+        let mut connection =
+            connected.unwrap_or_else(|error| panic!("FAKTOR_TEST_POSTGRES_URL: {error}"));
         let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
         connection.execute(create).await.unwrap();
         let (server, _) = server.rsplit_once('/').unwrap();
